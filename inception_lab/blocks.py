@@ -1,0 +1,222 @@
+"""The building blocks of GoogLeNet: convolution unit, Inception module, naive module, auxiliary head.
+
+Tensors are (N, C, H, W). Sections and figures cited are those of Szegedy et al. 2014, arXiv:1409.4842.
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+FIVE_BY_FIVE = {"5x5": (5,), "3x3": (3,), "two 3x3": (3, 3)}
+
+
+class Widths(NamedTuple):
+    """Output channels of a module's six convolutions, in the order of the paper's Table 1.
+
+    A path whose width is 0 is left out. `pool_proj=None` means that the pooled channels pass through
+    with no 1×1 projection, as in the strided modules of Inception-v2.
+    """
+
+    one: int
+    three_reduce: int
+    three: int
+    five_reduce: int
+    five: int
+    pool_proj: int | None
+
+    def out_channels(self, in_channels: int) -> int:
+        """Channels after the concatenation; `in_channels` matters only where the pool passes through."""
+        return self.one + self.three + self.five + (in_channels if self.pool_proj is None else self.pool_proj)
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, optional batch normalisation, ReLU: (N, in, H, W) → (N, out, ⌈H/stride⌉, ⌈W/stride⌉).
+
+    The padding is `kernel_size // 2`, so that stride 1 keeps the size of the map. With `depth_multiplier`
+    the convolution is separable: that many k×k filters on each input channel, then a 1×1 convolution.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        bias: bool = True,
+        batch_norm: bool = False,
+        eps: float = 1e-5,
+        depth_multiplier: int = 0,
+    ):
+        parts = OrderedDict()
+        if depth_multiplier:
+            spread = in_channels * depth_multiplier
+            parts["depthwise"] = nn.Conv2d(
+                in_channels, spread, kernel_size, stride, kernel_size // 2, groups=in_channels, bias=False
+            )
+            parts["conv"] = nn.Conv2d(spread, out_channels, 1, bias=bias)
+        else:
+            parts["conv"] = nn.Conv2d(
+                in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias
+            )
+        if batch_norm:
+            parts["bn"] = nn.BatchNorm2d(out_channels, eps=eps)
+        parts["relu"] = nn.ReLU(inplace=True)
+        super().__init__(parts)
+
+
+class Inception(nn.Module):
+    """The Inception module with dimension reductions (Figure 2b): four paths, one concatenation.
+
+    (N, in_channels, H, W) → (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉).
+
+    `widths` are six numbers, see `Widths`. `five_by_five` says what stands in the 5×5 path: "5x5" (the
+    paper), "3x3" (torchvision) or "two 3x3" (pytorch-cifar, Inception-v2). `pool` is "max" or "avg".
+    `unit` makes a convolution unit; the designs pass one with batch normalisation.
+
+    Raises ValueError for an unknown option, a width that is negative, or a path with half its widths.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        widths: Widths,
+        *,
+        five_by_five: str = "5x5",
+        pool: str = "max",
+        stride: int = 1,
+        unit=ConvUnit,
+    ):
+        w = _checked(in_channels, widths)
+        check_one_of("five_by_five", five_by_five, FIVE_BY_FIVE)
+        check_one_of("pool", pool, POOLS)
+        if stride > 1 and (w.one or w.pool_proj):
+            raise ValueError(
+                f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels"
+            )
+        super().__init__()
+        self.out_channels = w.out_channels(in_channels)
+        if w.one:
+            self.one = unit(in_channels, w.one, 1)
+        if w.three:
+            self.three = _named(
+                reduce=unit(in_channels, w.three_reduce, 1),
+                conv=unit(w.three_reduce, w.three, 3, stride),
+            )
+        if w.five:
+            self.five = _named(reduce=unit(in_channels, w.five_reduce, 1))
+            kernels = FIVE_BY_FIVE[five_by_five]
+            for i, kernel in enumerate(kernels):
+                last = i == len(kernels) - 1
+                fan_in = w.five if i else w.five_reduce
+                self.five.add_module(
+                    f"conv{i + 1}" if i else "conv", unit(fan_in, w.five, kernel, stride if last else 1)
+                )
+        if w.pool_proj != 0:
+            self.pool = _named(pool=POOLS[pool](3, stride, padding=1))
+            if w.pool_proj:
+                self.pool.add_module("project", unit(in_channels, w.pool_proj, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([path(x) for path in self.children()], dim=1)
+
+
+class NaiveInception(nn.Module):
+    """The naive module (Figure 2a): 1×1, 3×3, 5×5 and a 3×3 max pool of the same input, concatenated.
+
+    (N, in_channels, H, W) → (N, one + three + five + in_channels, H, W): the pool passes all its input
+    on, so that each module has more channels than the one before.
+    """
+
+    def __init__(self, in_channels: int, one: int, three: int, five: int, *, unit=ConvUnit):
+        for name, value in dict(in_channels=in_channels, one=one, three=three, five=five).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        super().__init__()
+        self.out_channels = one + three + five + in_channels
+        self.one = unit(in_channels, one, 1)
+        self.three = unit(in_channels, three, 3)
+        self.five = unit(in_channels, five, 5)
+        self.pool = nn.MaxPool2d(3, stride=1, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([path(x) for path in self.children()], dim=1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A classifier on an intermediate map, used in training only (Section 5).
+
+    (N, in_channels, H, W) → (N, num_classes): average pool 5×5 with stride 3, 1×1 convolution with 128
+    filters, fully connected 1024, dropout 70 %, linear. The fully connected layer wants a 4×4 map, which
+    the pool gives for maps of 14×14 to 16×16; `adaptive=True` (torchvision's choice) takes any size.
+
+    Raises ValueError from `forward` where the pool cannot give a 4×4 map.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        *,
+        dropout: float = 0.7,
+        adaptive: bool = False,
+        unit=ConvUnit,
+    ):
+        super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(4) if adaptive else nn.AvgPool2d(5, stride=3)
+        self.conv = unit(in_channels, 128, 1)
+        self.fc1 = nn.Linear(128 * 4 * 4, 1024)
+        self.relu = nn.ReLU(inplace=True)
+        self.dropout = nn.Dropout(dropout)
+        self.fc2 = nn.Linear(1024, num_classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(x)
+        check_head_map(x)
+        x = self.conv(x).flatten(1)
+        x = self.dropout(self.relu(self.fc1(x)))
+        return self.fc2(x)
+
+
+def check_head_map(x: torch.Tensor) -> None:
+    """Raise ValueError unless the pooled map of an auxiliary head is 4×4."""
+    if tuple(x.shape[-2:]) != (4, 4):
+        raise ValueError(
+            f"the auxiliary head needs a 4×4 map after its pool, got {x.shape[-2]}×{x.shape[-1]}: its 5×5/3 pool takes "
+            "maps of 14×14 to 16×16 (images of about 224 to 256 pixels); for another size use aux=False or aux_pool='adaptive'"
+        )
+
+
+torch.fx.wrap("check_head_map")  # a check on sizes must not be traced when features are extracted
+
+POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
+
+
+def _named(**modules: nn.Module) -> nn.Sequential:
+    return nn.Sequential(OrderedDict(modules))
+
+
+def check_one_of(name: str, value, allowed) -> None:
+    """Raise ValueError, naming the argument and what is allowed, unless `value` is among `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+
+
+def _checked(in_channels: int, widths) -> Widths:
+    if len(widths) != len(Widths._fields):
+        raise ValueError(f"widths must be six numbers ({', '.join(Widths._fields)}), got {len(widths)}")
+    w = Widths(*widths)
+    for name, value in dict(in_channels=in_channels, **w._asdict()).items():
+        if value is not None and (value < 0 or value != int(value)):
+            raise ValueError(f"{name} must be a whole number of at least 0, got {value}")
+    for path in ("three", "five"):
+        reduce, width = getattr(w, f"{path}_reduce"), getattr(w, path)
+        if width and not reduce:
+            raise ValueError(f"{path}_reduce must be at least 1 where {path} is {width}, got {reduce}")
+    if in_channels < 1 or w.out_channels(in_channels) == 0:
+        raise ValueError(
+            f"a module needs input channels and at least one path, got in_channels={in_channels}, {w}"
+        )
+    return w
