@@ -1,0 +1,97 @@
+"""The command line: `inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]`."""
+
+import argparse
+import json
+import sys
+
+from inception_lab import zoo
+from inception_lab.costs import Count, count
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status: 0, or 2 for a wrong argument, told on standard error."""
+    args = _parser().parse_args(arguments)
+    try:
+        return args.run(args)
+    except ValueError as error:
+        print(f"inception-lab: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="inception-lab", description="The companion of a course on GoogLeNet."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    counting = commands.add_parser(
+        "count",
+        help="parameters, MACs and activations of networks",
+        description="Count what one image costs in each network, in evaluation mode. One MAC is one "
+        "multiply-accumulate; FLOPs are 2 × MACs. Nothing is downloaded and no weight is allocated.",
+        epilog=f"Networks: {', '.join(zoo.names())}",
+    )
+    counting.add_argument("names", nargs="+", metavar="NAME", help="networks of the zoo, listed below")
+    counting.add_argument(
+        "--input-size", type=int, metavar="N", help="side of the image in pixels (default: the network's)"
+    )
+    counting.add_argument("--by", choices=["layer", "stage"], help="a row a layer, or a row a stage")
+    counting.add_argument("--json", action="store_true", help="print JSON, with shapes as lists")
+    counting.set_defaults(run=_count)
+    return parser
+
+
+def _count(args) -> int:
+    counts = [count(name, args.input_size) for name in args.names]
+    if args.json:
+        print(json.dumps([_as_dict(c, args.by) for c in counts], indent=1, ensure_ascii=False))
+    elif args.by:
+        print("\n\n".join(f"{c}\n{_table(_rows(c, args.by))}" for c in counts))
+    else:
+        print(_summary(counts))
+    return 0
+
+
+def _rows(c: Count, by: str):
+    return c.rows.set_index("name") if by == "layer" else c.by_stage()
+
+
+def _as_dict(c: Count, by: str | None) -> dict:
+    summary = dict(name=c.name, input_size=c.input_size, params=c.params, params_not_run=c.idle)
+    summary |= dict(macs=c.macs, flops=c.flops, activations=c.activations)
+    if by:
+        summary["rows"] = json.loads(_rows(c, by).reset_index().to_json(orient="records"))
+    return summary
+
+
+def _summary(counts: list[Count]) -> str:
+    import pandas as pd
+
+    columns = ["network", "input", "parameters", "not run", "MACs", "FLOPs", "activations"]
+    rows = [
+        (
+            c.name,
+            "×".join(map(str, c.input_size)),
+            c.params,
+            sum(c.idle.values()),
+            c.macs,
+            c.flops,
+            c.activations,
+        )
+        for c in counts
+    ]
+    return _table(pd.DataFrame(rows, columns=columns).set_index("network"))
+
+
+def _table(frame) -> str:
+    text = frame.rename(columns={"params": "parameters", "macs": "MACs"}).map(_cell)
+    return text.reset_index().to_string(index=False, na_rep="")
+
+
+def _cell(value):
+    if isinstance(value, tuple):
+        return "×".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
