@@ -1,0 +1,100 @@
+"""Execute the notebooks of the course, each from top to bottom in a fresh kernel, and print a table.
+
+python scripts/notebooks.py run                                       all of them
+python scripts/notebooks.py run --save notebooks/00_welcome.ipynb     one, and store its outputs in the file
+"""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+ROW = "{:<40} {:>5} {:>8}  {}"
+
+
+def execute(path, timeout):
+    """Return the executed notebook, how many code cells ran, and what went wrong (None if nothing did)."""
+    notebook, started = None, []
+    try:
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.pop("widgets", None)  # nbclient would add to what an earlier run left
+        NotebookClient(
+            notebook,
+            kernel_name="python3",
+            timeout=timeout,
+            record_timing=False,
+            extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns about its sockets
+            resources={"metadata": {"path": str(path.parent)}},  # relative paths start at the notebook
+            on_cell_execute=lambda cell, cell_index: started.append(cell_index),
+        ).execute()
+    except Exception as error:  # a cell that fails or never ends, a dead kernel, a broken file
+        name, text = type(error).__name__, str(error)
+        if isinstance(error, CellExecutionError):
+            name, text = error.ename, error.evalue
+        where = f"in [{len(started)}]" if started else "before the first cell"
+        return notebook, len(started), f"failed {where}: {name}: {text}".strip().splitlines()[0]
+    return notebook, len(started), None
+
+
+def join_streams(outputs):
+    """Join neighbouring pieces of one stream, because where a kernel cuts its output is chance."""
+    joined = []
+    for output in outputs:
+        if joined and output["output_type"] == "stream" and output["name"] == joined[-1].get("name"):
+            joined[-1]["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
+
+
+def save(notebook, path):
+    """Write `notebook`, without anything that differs from one run of the same cells to the next."""
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # timings
+        if cell.cell_type == "code":
+            cell.outputs = join_streams(cell.outputs)
+    kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    notebook.metadata["kernelspec"] = kernelspec
+    notebook.metadata.get("language_info", {}).pop("version", None)
+    text = nbformat.writes(notebook)
+    # The state of widgets stays, for viewers without a kernel. Their names are random: number them.
+    widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
+    for number, name in enumerate(widgets.get("state", {})):
+        text = text.replace(name, f"{number:032x}")
+    nbformat.write(nbformat.reads(text, as_version=4), path)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("command", choices=["run"])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: every notebook of the course")
+    parser.add_argument("--save", action="store_true", help="store the outputs of notebooks that succeed")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds for one cell (default: 600)")
+    options = parser.parse_intermixed_args(arguments)  # notebooks may follow --save
+
+    # The kernel is the Python that runs this script, and finds the commands installed beside it.
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+    paths = options.notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    failures = 0
+    print(ROW.format("notebook", "cells", "seconds", "result"), flush=True)
+    for path in paths:
+        start = time.perf_counter()
+        notebook, cells, failure = execute(path.resolve(), options.timeout)
+        if options.save and not failure:
+            save(notebook, path)
+        failures += failure is not None
+        print(ROW.format(path.name, cells, f"{time.perf_counter() - start:.1f}", failure or "ok"), flush=True)
+    print(f"notebooks: {len(paths)}, failed: {failures}")
+    return 1 if failures or not paths else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
