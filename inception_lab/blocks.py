@@ -58,9 +58,7 @@ class ConvUnit(nn.Sequential):
             )
             parts["conv"] = nn.Conv2d(spread, out_channels, 1, bias=bias)
         else:
-            parts["conv"] = nn.Conv2d(
-                in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias
-            )
+            parts["conv"] = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias)
         if batch_norm:
             parts["bn"] = nn.BatchNorm2d(out_channels, eps=eps)
         parts["relu"] = nn.ReLU(inplace=True)
@@ -93,9 +91,7 @@ class Inception(nn.Module):
         check_one_of("five_by_five", five_by_five, FIVE_BY_FIVE)
         check_one_of("pool", pool, POOLS)
         if stride > 1 and (w.one or w.pool_proj):
-            raise ValueError(
-                f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels"
-            )
+            raise ValueError(f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels")
         super().__init__()
         self.out_channels = w.out_channels(in_channels)
         if w.one:
@@ -106,14 +102,13 @@ class Inception(nn.Module):
                 conv=unit(w.three_reduce, w.three, 3, stride),
             )
         if w.five:
-            self.five = _named(reduce=unit(in_channels, w.five_reduce, 1))
-            kernels = FIVE_BY_FIVE[five_by_five]
-            for i, kernel in enumerate(kernels):
-                last = i == len(kernels) - 1
-                fan_in = w.five if i else w.five_reduce
-                self.five.add_module(
-                    f"conv{i + 1}" if i else "conv", unit(fan_in, w.five, kernel, stride if last else 1)
-                )
+            first, *second = FIVE_BY_FIVE[five_by_five]
+            self.five = _named(
+                reduce=unit(in_channels, w.five_reduce, 1),
+                conv=unit(w.five_reduce, w.five, first, 1 if second else stride),
+            )
+            for kernel in second:
+                self.five.add_module("conv2", unit(w.five, w.five, kernel, stride))
         if w.pool_proj != 0:
             self.pool = _named(pool=POOLS[pool](3, stride, padding=1))
             if w.pool_proj:
@@ -184,8 +179,9 @@ def check_head_map(x: torch.Tensor) -> None:
     """Raise ValueError unless the pooled map of an auxiliary head is 4×4."""
     if tuple(x.shape[-2:]) != (4, 4):
         raise ValueError(
-            f"the auxiliary head needs a 4×4 map after its pool, got {x.shape[-2]}×{x.shape[-1]}: its 5×5/3 pool takes "
-            "maps of 14×14 to 16×16 (images of about 224 to 256 pixels); for another size use aux=False or aux_pool='adaptive'"
+            f"the auxiliary head needs a 4×4 map after its pool, got {x.shape[-2]}×{x.shape[-1]}: its 5×5/3 pool "
+            "takes maps of 14×14 to 16×16 (images of about 224 to 256 pixels); for another size use aux=False or "
+            "aux_pool='adaptive'"
         )
 
 
@@ -216,7 +212,5 @@ def _checked(in_channels: int, widths) -> Widths:
         if width and not reduce:
             raise ValueError(f"{path}_reduce must be at least 1 where {path} is {width}, got {reduce}")
     if in_channels < 1 or w.out_channels(in_channels) == 0:
-        raise ValueError(
-            f"a module needs input channels and at least one path, got in_channels={in_channels}, {w}"
-        )
+        raise ValueError(f"a module needs input channels and at least one path, got in_channels={in_channels}, {w}")
     return w

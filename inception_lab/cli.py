@@ -19,9 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="inception-lab", description="The companion of a course on GoogLeNet."
-    )
+    parser = argparse.ArgumentParser(prog="inception-lab", description="The companion of a course on GoogLeNet.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     counting = commands.add_parser(
         "count",

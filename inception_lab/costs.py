@@ -97,7 +97,9 @@ class Count:
 
     def __str__(self) -> str:
         size = "×".join(map(str, self.input_size))
-        text = f"{self.name} at {size}: {self.params:,} parameters, {self.macs:,} MACs, {self.activations:,} activations"
+        text = (
+            f"{self.name} at {size}: {self.params:,} parameters, {self.macs:,} MACs, {self.activations:,} activations"
+        )
         if self.idle:
             text += f"; not run: {sum(self.idle.values()):,} parameters in {', '.join(self.idle_stages)}"
         return text
@@ -125,7 +127,7 @@ def count(model: nn.Module | str, input_size=None, *, training: bool = False, **
         with torch.device("meta"):
             model = zoo.build(name, **options)
     elif options:
-        raise TypeError(f"{', '.join(options)} only go with a name of the zoo, not with a module")
+        raise ValueError(f"{', '.join(options)} only go with a name of the zoo, not with a module")
     else:
         name = type(model).__name__
         model = meta_copy(model)
@@ -149,24 +151,22 @@ class CounterDisagreement(RuntimeError):
 
 def meta_copy(model: nn.Module) -> nn.Module:
     """A copy of the model on the meta device, made without allocating its weights a second time."""
-    tensors = [*model.parameters(), *model.buffers()]
-    memo = {id(t): copy.copy(t.to("meta")) for t in tensors}
-    for t in model.parameters():
-        memo[id(t)] = nn.Parameter(memo[id(t)], requires_grad=False)
+    memo = {id(t): torch.empty_like(t, device="meta") for t in model.buffers()}
+    for p in model.parameters():
+        memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
     return copy.deepcopy(model, memo)
 
 
 def _image_size(size) -> tuple[int, int, int]:
     size = (3, size, size) if isinstance(size, int) else tuple(size)
     if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size):
-        raise ValueError(
-            f"input_size must be one whole number or (channels, height, width), all above 0, got {size}"
-        )
+        raise ValueError(f"input_size must be one whole number or (channels, height, width), all above 0, got {size}")
     return size
 
 
 def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Count:
-    image = torch.empty(1, *input_size, device="meta")
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    image = torch.empty(1, *input_size, device="meta", dtype=dtype)
     recorder = _Recorder(model, image)
     with torch.no_grad(), FlopCounterMode(display=False) as torch_counter, recorder:
         model(image)
@@ -205,12 +205,7 @@ class _Recorder(TorchDispatchMode):
 
     def _record(self, operator, args, output):
         packet = operator._overloadpacket
-        tensors = [
-            t
-            for a in args
-            for t in (a if isinstance(a, list | tuple) else [a])
-            if isinstance(t, torch.Tensor)
-        ]
+        tensors = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, torch.Tensor)]
         inputs = [self.fields[t] for t in tensors if t in self.fields]
         fields = operators.output_fields(operator, inputs, output, args) if inputs else None
         if inputs:  # what does not come from the image, such as a weight, has no receptive field to carry on
@@ -279,18 +274,13 @@ def _size_error(model, name, input_size, error) -> Exception:
 
     def works(side, channels=channels):
         try:
-            with torch.no_grad():
-                model(torch.empty(1, channels, side, side, device="meta"))
+            _count(model, name, (channels, side, side))
         except Exception:
             return False
         return True
 
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if (
-        first is not None
-        and first.in_channels != channels
-        and any(works(s, first.in_channels) for s in USUAL_SIZES)
-    ):
+    if first is not None and first.in_channels != channels and any(works(s, first.in_channels) for s in USUAL_SIZES):
         return ValueError(f"input_size must have {first.in_channels} channels for {name}, got {channels}")
     largest = next((side for side in USUAL_SIZES if works(side)), None)
     if largest is None:

@@ -35,7 +35,12 @@ def compare_counters(model: nn.Module | str, input_size=None, **options):
     the counter that they explain: `unexplained` is 0 where the rules are the true ones.
     """
     ours = count(model, input_size, **options)
-    model = zoo.build(model, **options) if isinstance(model, str) else copy.deepcopy(model)
+    if isinstance(model, str):
+        with torch.device("meta"):
+            model = zoo.build(model, **options)
+        model = model.to_empty(device="cpu")  # fvcore traces a real pass, whatever the values are
+    else:
+        model = copy.deepcopy(model)
     model.eval()
     image = torch.zeros(1, *ours.input_size)
     total = sum(p.numel() for p in model.parameters())
@@ -45,9 +50,7 @@ def compare_counters(model: nn.Module | str, input_size=None, **options):
     norms = rows[rows["operation"].isin(BATCH_NORM)]
     pooled = rows.loc[rows["operation"].isin(GLOBAL_POOL), "input"]
     pool_elements = sum(torch.Size(shape).numel() for shape in pooled)
-    plain_norms = norms.loc[
-        norms["operation"] == "BatchNorm2d", "params"
-    ]  # torchinfo adds up leaf modules alone
+    plain_norms = norms.loc[norms["operation"] == "BatchNorm2d", "params"]  # torchinfo adds up leaf modules alone
 
     with torch.no_grad():
         reports = {
@@ -71,9 +74,7 @@ def _table(ours: Count, reports: dict):
 
     rows = []
     for tool, (params, reported, additions) in reports.items():
-        reasons = {
-            reason: int(additions.get(reason, 0)) for reason in ("factor_2", "bias", "batch_norm", "pooling")
-        }
+        reasons = {reason: int(additions.get(reason, 0)) for reason in ("factor_2", "bias", "batch_norm", "pooling")}
         row = {"counter": tool, "parameters": params, "idle": params - ours.params}
         row |= {"reported": reported, "macs": ours.macs, **reasons}
         rows.append(row | {"unexplained": reported - ours.macs - sum(reasons.values())})

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, Widths, check_one_of
+from inception_lab.initialisation import INITIALISATIONS
 
 
 class Row(NamedTuple):
@@ -97,6 +98,9 @@ INCEPTION_V2_TABLE = (
     Row("inception_5b", "inception",    0,  1,     3,    0,       352, 192, 320, 192, 224, 128),
 )
 # fmt: on
+
+
+NORMS = ("lrn", "batch", "none")
 
 
 def change(table: tuple[Row, ...], stage: str, **columns) -> tuple[Row, ...]:
@@ -234,7 +238,7 @@ class GoogLeNet(nn.Module):
         self._add("dropout", nn.Dropout(design.dropout))
         self._add("linear", nn.Linear(channels, num_classes))
         self.has_heads = aux
-        INITIALISATIONS[design.initialisation](self, design)
+        INITIALISATIONS[design.initialisation](self, design.initial_bias)
 
     def _add(self, stage: str, module: nn.Module) -> None:
         self.stages.append(stage)
@@ -277,7 +281,7 @@ def build_stage(row: Row, in_channels: int, design: Design, unit) -> tuple[nn.Mo
 
 
 def local_response_norm() -> nn.LocalResponseNorm:
-    """Local response normalisation over 5 channels, with the constants of Krizhevsky et al. 2012 as Caffe has them."""
+    """Local response normalisation over 5 channels, with the constants of BVLC's Caffe reproduction."""
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 
@@ -321,42 +325,6 @@ def imagenet_to_tensorflow(x: torch.Tensor) -> torch.Tensor:
     deviation = x.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     return (x * deviation + mean - 0.5) / 0.5
 
-
-def xavier(model: nn.Module, design: Design) -> None:
-    """Uniform weights ±√(6 / (fan-in + fan-out)) (Glorot & Bengio 2010); hidden biases as the design says."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            if module.bias is not None:
-                is_classifier = name == "linear" or name.endswith("fc2")
-                nn.init.constant_(module.bias, 0.0 if is_classifier else design.initial_bias)
-
-
-def truncated_normal(model: nn.Module, design: Design) -> None:
-    """torchvision's: normal weights with deviation 0.01, cut at ±2; linear biases stay as PyTorch sets them."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.01, a=-2, b=2)
-
-
-def kaiming(model: nn.Module, design: Design) -> None:
-    """The UvA tutorial's: normal convolution weights with variance 2 / fan-in (He et al. 2015)."""
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-
-
-def pytorch_default(model: nn.Module, design: Design) -> None:
-    """Leave every layer as PyTorch initialises it (He et al.'s uniform rule with a = √5)."""
-
-
-NORMS = ("lrn", "batch", "none")
-INITIALISATIONS = {
-    "xavier": xavier,
-    "truncated normal": truncated_normal,
-    "kaiming": kaiming,
-    "pytorch": pytorch_default,
-}
 
 RELEASED_TABLE = change(TABLE_1, "conv1", depth_multiplier=8)
 RELEASED_TABLE = change(RELEASED_TABLE, "inception_4a", three=204)
@@ -450,21 +418,27 @@ def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input:
         ImageNet weights, so set it with those; a state dict does not hold it.
 
     Returns the model in training mode, as PyTorch constructs modules. Raises ValueError for a state dict that
-    is not torchvision's GoogLeNet, naming the keys.
+    is not torchvision's GoogLeNet, naming the first tensors that do not fit, in this library's names.
     """
     weights = {ours(name): tensor for name, tensor in state_dict.items()}
-    if "linear.weight" not in weights:
-        raise ValueError("state_dict is not torchvision's googlenet: it has no fc.weight")
+    for name in ("conv1.conv.weight", "linear.weight"):
+        if name not in weights:
+            raise ValueError(f"state_dict is not torchvision's googlenet: it has nothing for {name}")
     model = GoogLeNet(
         replace(DESIGNS["googlenet-torchvision"], transform_input=transform_input, initialisation="pytorch"),
         num_classes=weights["linear.weight"].shape[0],
-        in_channels=weights["conv1.conv.weight"].shape[1] if "conv1.conv.weight" in weights else 3,
+        in_channels=weights["conv1.conv.weight"].shape[1],
         aux="aux1.fc1.weight" in weights,
     )
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(f"state_dict is not torchvision's googlenet: {error}") from None
+    wrong = [name for name, t in model.state_dict().items() if name not in weights or weights[name].shape != t.shape]
+    wrong += [name for name in weights if name not in model.state_dict()]
+    if wrong:
+        first = ", ".join(wrong[:3])
+        raise ValueError(
+            f"state_dict is not torchvision's googlenet: {len(wrong)} tensors are missing, have another shape or are "
+            f"too many, the first of them {first}"
+        )
+    model.load_state_dict(weights)
     return model
 
 

@@ -1,4 +1,4 @@
-"""What one PyTorch operator costs and sees: a rule for each ATen operator that multiplies, and for each that moves a window.
+"""What one PyTorch operator costs, and what it sees of the image: one small rule for each operator.
 
 PyTorch runs every layer as a few of these operators, whatever the layer is called. The names are those of
 `torch.ops.aten`; the arguments are those of the operator's schema.
@@ -11,7 +11,7 @@ import torch
 
 aten = torch.ops.aten
 
-# --- multiply-accumulates ---------------------------------------------------------------------------------------
+# --- multiply-accumulates
 
 
 def convolution_macs(output, x, weight, bias, stride, padding, dilation, transposed, *_):
@@ -133,7 +133,7 @@ def has_no_macs(operator) -> bool:
     )
 
 
-# --- receptive fields -------------------------------------------------------------------------------------------
+# --- receptive fields
 
 
 class Field(NamedTuple):
@@ -148,7 +148,7 @@ class Field(NamedTuple):
         return self.high - self.low + 1
 
     def window(self, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> "Field":
-        """After a window of `kernel` units that moves by `stride`: it adds (kernel − 1) steps, and multiplies the step."""
+        """After a window of `kernel` units that moves by `stride`: (kernel − 1) steps more, and a longer step."""
         low = self.low - padding * self.step
         high = self.high + (dilation * (kernel - 1) - padding) * self.step
         return Field(low, high, self.step * stride)
@@ -172,8 +172,9 @@ def union(fields):
 def output_fields(operator, inputs, output, args):
     """The (vertical, horizontal) fields of an operator's output, or None where a field has no meaning.
 
-    inputs: the fields of the tensor arguments that come from the image, None for one whose field was lost. Followed are windows, pooling over the whole
-    map, padding, cropping, elementwise operators, concatenation and linear layers on flattened maps.
+    inputs: the fields of the tensor arguments that come from the image, None for one whose field was lost.
+    Followed are windows, pooling over the whole map, padding, cropping, elementwise operators, concatenation
+    and linear layers on flattened maps.
     """
     if None in inputs:
         return None
@@ -182,22 +183,17 @@ def output_fields(operator, inputs, output, args):
     if packet in WINDOWS:
         kernel, stride, padding, dilation = WINDOWS[packet](*args)
         return tuple(
-            f.window(*w)
-            for f, w in zip(fields, zip(kernel, stride, padding, dilation, strict=True), strict=True)
+            f.window(*w) for f, w in zip(fields, zip(kernel, stride, padding, dilation, strict=True), strict=True)
         )
     if packet in (aten.mean, aten._adaptive_avg_pool2d) and x.ndim == 4:
         height, width = output.shape[2:] if output.ndim == 4 else (1, 1)
-        return tuple(
-            f.window(-(-n // m), n // m) for f, n, m in zip(fields, x.shape[2:], (height, width), strict=True)
-        )
+        return tuple(f.window(-(-n // m), n // m) for f, n, m in zip(fields, x.shape[2:], (height, width), strict=True))
     if packet is aten.constant_pad_nd:
         left, _, top, *_ = [*args[1], 0, 0, 0, 0]
         return fields[0].shifted(-top), fields[1].shifted(-left)
     if packet is aten.slice and x.ndim == 4 and (args + (0,))[1] in (2, 3):
         dim, start, _, step = (*args[1:], *(0, 0, None, 1)[len(args) - 1 :])
-        cut = [
-            f.shifted(start or 0).window(1, step) if axis == dim - 2 else f for axis, f in enumerate(fields)
-        ]
+        cut = [f.shifted(start or 0).window(1, step) if axis == dim - 2 else f for axis, f in enumerate(fields)]
         return tuple(cut)
     if operator.is_view or packet is aten._unsafe_view:
         return _viewed_fields(packet, fields, x, output, args)

@@ -101,10 +101,7 @@ ZOO = {
         vgg: Entry(_torchvision(vgg), 224, "Simonyan & Zisserman 2014, arXiv:1409.1556")
         for vgg in ("vgg11", "vgg13", "vgg16", "vgg19")
     },
-    **{
-        name: Entry(partial(GoogLeNet, DESIGNS[name]), size, source)
-        for name, (size, source) in GOOGLENETS.items()
-    },
+    **{name: Entry(partial(GoogLeNet, DESIGNS[name]), size, source) for name, (size, source) in GOOGLENETS.items()},
     "inception-v3": Entry(
         _torchvision("inception_v3", init_weights=True), 299, "Szegedy et al. 2015, arXiv:1512.00567"
     ),

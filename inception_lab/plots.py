@@ -1,0 +1,275 @@
+"""The course's figures, in one style. Each function draws what it is given, on the axes it is given.
+
+One colour stands for each path of a module in every figure. The colours are those of Okabe and Ito, which
+colour-blind readers can tell apart.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from torch import nn
+
+from inception_lab.blocks import Inception, NaiveInception
+from inception_lab.costs import count
+
+PATHS = {"one": "#0072B2", "three": "#E69F00", "five": "#009E73", "pool": "#CC79A7"}
+PATH_LABELS = {"one": "1×1", "three": "3×3", "five": "5×5", "pool": "pool"}
+INK, QUIET, HIGHLIGHT, LIGHT = "#222222", "#9a9a9a", "#D55E00", "#56B4E9"  # for everything that is no path
+
+
+def use_style() -> None:
+    """Set the course's Matplotlib style: call once at the top of a notebook."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (8, 3.6),
+            "figure.dpi": 90,
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 11,
+            "axes.titlelocation": "left",
+            "axes.prop_cycle": plt.cycler(color=[HIGHLIGHT, INK, LIGHT, QUIET, "#8C6D1F"]),
+            "axes.edgecolor": QUIET,
+            "axes.labelcolor": INK,
+            "image.cmap": "gray",
+            "legend.frameon": False,
+        }
+    )
+
+
+def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax=None):
+    """Draw a module from its own layers: a column a path, a box a layer, channels on every box.
+
+    in_channels, size: channels and side of the input map; the box labels come from running the module.
+    Returns the axes.
+    """
+    ax = ax or plt.subplots(figsize=(8, 3.8))[1]
+    rows = count(module, (in_channels, size, size)).rows
+    layers = rows[rows["operation"].isin(["Conv2d", "MaxPool2d", "AvgPool2d"])]
+    paths = [name for name in PATHS if hasattr(module, name)]
+    for x, path in enumerate(paths):
+        column = layers[layers["name"].str.split(".").str[0] == path]
+        y, previous = 1.0, (x, 0.25)
+        for layer in column.itertuples():
+            kind = "max pool" if layer.operation == "MaxPool2d" else "avg pool" if "Pool" in layer.operation else "conv"
+            _box(ax, x, y, f"{layer.kernel} {kind}\n{layer.output[0]} channels", PATHS[path])
+            _arrow(ax, previous, (x, y - 0.3))
+            previous, y = (x, y + 0.3), y + 1.0
+        _arrow(ax, previous, (x, 2.75))
+    middle = (len(paths) - 1) / 2
+    _bar(ax, middle, 0.0, len(paths), f"input: {in_channels} channels, {size}×{size}")
+    _bar(
+        ax,
+        middle,
+        3.0,
+        len(paths),
+        f"concatenation: {module.out_channels} channels, {layers.iloc[-1].output[1]}×{layers.iloc[-1].output[2]}",
+    )
+    ax.set(xlim=(-0.6, len(paths) - 0.4), ylim=(-0.4, 3.4))
+    ax.axis("off")
+    return ax
+
+
+def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
+    """Draw a network from its own layers: a bar a stage, as high as its map's side, striped by path.
+
+    The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
+    channels. Auxiliary heads are marked under the stage that feeds them. Returns the axes.
+    """
+    ax = ax or plt.subplots(figsize=(11, 3.8))[1]
+    stages = count(model, input_size).by_stage()
+    stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
+    for x, (stage, row) in enumerate(stages.iterrows()):
+        channels, side = row.output[0], row.output[1] if len(row.output) == 3 else 1
+        height, bottom = np.log2(side) + 1, 0.0
+        for path, share in _path_shares(getattr(model, stage)).items():
+            ax.add_patch(Rectangle((x - 0.4, bottom), 0.8, height * share, color=PATHS.get(path, "#b8b8b8"), lw=0))
+            bottom += height * share
+        ax.text(x, height + 0.15, f"{channels}\n{side}×{side}", ha="center", va="bottom", fontsize=8)
+        ax.text(x, -0.2, stage, ha="right", va="top", rotation=45, fontsize=9, rotation_mode="anchor")
+        design = getattr(model, "design", None)
+        if design and getattr(model, "has_heads", False) and stage in design.aux_after:
+            arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
+            ax.annotate("head", (x, height + 1.1), (x, height + 2.2), ha="center", color=HIGHLIGHT, arrowprops=arrow)
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in PATHS.values()]
+    ax.legend(handles, PATH_LABELS.values(), title="path", ncols=4, loc="upper right")
+    ax.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-3, 9.5), title="Output channels and map size of every stage")
+    ax.axis("off")
+    return ax
+
+
+def _path_shares(stage: nn.Module) -> dict[str, float]:
+    if not isinstance(stage, Inception):
+        return {"": 1.0}
+    widths = {}
+    for path, module in stage.named_children():
+        convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+        widths[path] = convolutions[-1].out_channels if convolutions else stage.out_channels - sum(widths.values())
+    return {path: width / stage.out_channels for path, width in widths.items()}
+
+
+def _box(ax, x, y, text, colour):
+    box = FancyBboxPatch(
+        (x - 0.36, y - 0.25), 0.72, 0.5, boxstyle="round,pad=0.03", fc=colour + "38", ec=colour, lw=1.5
+    )
+    ax.add_patch(box)
+    ax.text(x, y, text, ha="center", va="center", fontsize=9, color=INK)
+
+
+def _bar(ax, x, y, width, text):
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - width / 2 + 0.1, y - 0.2),
+            width - 0.2,
+            0.4,
+            boxstyle="round,pad=0.03",
+            fc="#eeeeee",
+            ec=QUIET,
+        )
+    )
+    ax.text(x, y, text, ha="center", va="center", color=INK)
+
+
+def _arrow(ax, start, end):
+    ax.annotate("", end, start, arrowprops=dict(arrowstyle="->", color=QUIET, lw=1.2))
+
+
+def impulse_responses(responses: dict):
+    """Draw what each path makes of a single bright pixel, with the number of pixels it reached.
+
+    responses: path name → (H, W) tensor. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(responses), figsize=(9, 2.6))
+    for ax, (path, response) in zip(axes, responses.items(), strict=True):
+        ax.imshow(response > 0, cmap=_ramp(PATHS[path]), vmin=0, vmax=1)
+        ax.set_title(f"{PATH_LABELS[path]}: {int((response > 0).sum())} pixels", loc="center")
+        ax.set(xticks=np.arange(-0.5, response.shape[1]), yticks=np.arange(-0.5, response.shape[0]))
+        ax.tick_params(length=0, labelbottom=False, labelleft=False)
+        ax.grid(color="#dddddd", lw=0.6)
+    return figure
+
+
+def path_images(photograph, responses: dict):
+    """Draw a photograph (H, W, 3) and what each path makes of it: path name → (H, W) tensor. Returns the figure."""
+    figure, axes = plt.subplots(1, len(responses) + 1, figsize=(11, 2.6))
+    axes[0].imshow(photograph)
+    axes[0].set_title("photograph", loc="center")
+    for ax, (path, response) in zip(axes[1:], responses.items(), strict=True):
+        ax.imshow(response)
+        ax.set_title(PATH_LABELS[path], loc="center", color=PATHS[path], fontweight="bold")
+    for ax in axes:
+        ax.axis("off")
+    return figure
+
+
+def cost_by_module(macs):
+    """Draw the MACs of successive modules, a line a column of the DataFrame `macs`. Returns the axes."""
+    ax = (macs / 1e6).plot(marker="o", xlabel="module", ylabel="million MACs", ylim=(0, None), xticks=macs.index)
+    ax.set_title(f"MACs of each of {len(macs)} modules in a row")
+    return ax
+
+
+def _ramp(colour):
+    return LinearSegmentedColormap.from_list("ramp", ["#ffffff", colour])
+
+
+def error_against_cost(ladder):
+    """Draw top-5 error against MACs and against parameters, both on logarithmic axes, a colour a test setting.
+
+    ladder: DataFrame with the columns network, setting, MACs, parameters, error. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    for ax, (column, unit, label) in zip(
+        axes, [("MACs", 1e9, "billion MACs an image"), ("parameters", 1e6, "million parameters")], strict=True
+    ):
+        for setting, rows in ladder.groupby("setting", sort=False):
+            ax.scatter(rows[column] / unit, rows["error"], label=setting)
+        for row in ladder.drop_duplicates("network").itertuples():
+            x = getattr(row, column) / unit
+            ax.annotate(row.network, (x, row.error), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+        ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
+        ax.margins(x=0.15)
+        ax.minorticks_off()
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.yaxis.set_major_formatter("{x:g}")
+    axes[0].set(ylabel="top-5 error (%)", title="Error against work")
+    axes[1].set_title("Error against size")
+    axes[0].legend(fontsize=8)
+    return figure
+
+
+def object_and_kernels(photograph, box, kernels: dict):
+    """Draw a grey photograph (H, W), a square box (top, left, side) in it, and kernels by size at the same magnification."""
+    top, left, side = box
+    sizes = list(kernels)
+    figure, axes = plt.subplots(1, len(kernels) + 1, figsize=(9, 3), width_ratios=[len(photograph) / 2, *sizes])
+    axes[0].imshow(photograph)
+    axes[0].add_patch(Rectangle((left, top), side, side, fill=False, ec=HIGHLIGHT, lw=2))
+    axes[0].set_title(f"the object: {side} pixels wide", loc="center")
+    for ax, (size, kernel) in zip(axes[1:], kernels.items(), strict=True):
+        ax.imshow(kernel)
+        ax.set_title(f"{size}×{size}", loc="center")
+    for ax in axes:
+        ax.axis("off")
+    return figure
+
+
+def tuning_curves(scores):
+    """Draw the score of fixed kernels against the size of the object: a line a kernel, a filled dot where it is found.
+
+    scores: DataFrame with the columns kernel, size (pixels), on (best score on the object), elsewhere.
+    Returns the axes.
+    """
+    ax = plt.subplots(figsize=(9, 3.8))[1]
+    for kernel, rows in scores.groupby("kernel"):
+        (line,) = ax.plot(rows["size"], rows["on"], label=f"{kernel}×{kernel}")
+        found = rows["on"] > rows["elsewhere"]
+        ax.scatter(rows["size"], rows["on"], color=np.where(found, line.get_color(), "white"), ec=line.get_color())
+    ticks = sorted(scores["size"].unique())[::2]
+    ax.set(xscale="log", xticks=ticks, xticklabels=ticks, ylim=(None, 1.05))
+    ax.minorticks_off()
+    ax.set(xlabel="width of the object in the image (pixels)", ylabel="correlation at the object")
+    ax.set_title("Each kernel is tuned to one size (filled: the best match in the image is on the object)")
+    ax.legend(title="kernel", ncols=2)
+    return ax
+
+
+def share_of_variance(curves: dict, title: str, ax=None):
+    """Draw the share of variance that the n best combinations hold: name → tensor of cumulative shares. Returns the axes."""
+    ax = ax or plt.subplots()[1]
+    for name, shares in curves.items():
+        ax.plot(range(1, len(shares) + 1), 100 * shares, marker=".", label=name)
+    ax.axhline(95, color=QUIET, lw=0.8, ls="--")
+    ax.set(xscale="log", xlabel="number of combinations", ylabel="share of variance (%)", title=title)
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend()
+    return ax
+
+
+def receptive_fields(photograph, fields: dict):
+    """Draw the receptive fields of units in the middle of a square photograph (H, W, 3).
+
+    fields: stage → side of its field in pixels. On the left those that fit into the photograph, on the right, at
+    another scale, those that reach over its edge. Returns the figure.
+    """
+    side = photograph.shape[0]
+    inside = {stage: field for stage, field in fields.items() if field <= side}
+    outside = {stage: field for stage, field in fields.items() if field > side}
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.8))
+    for ax, group, title in zip(axes, (inside, outside), ("fit into", "exceed"), strict=True):
+        ax.imshow(photograph, extent=(-side / 2, side / 2, side / 2, -side / 2))
+        edge = max(side, *group.values()) / 2 * 1.02
+        for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
+            colour = (HIGHLIGHT, LIGHT)[i % 2]
+            ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=colour, lw=1.5))
+            right, y = edge * 1.06, edge * (0.95 - 1.9 * (i + 0.5) / len(group))
+            ax.annotate(
+                f"{stage} {field}", (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
+                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=colour, lw=1),
+                annotation_clip=False,
+            )  # fmt: skip
+        ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel="pixels from the centre")
+        ax.set_title(f"Fields that {title} {side}×{side} pixels")
+    return figure

@@ -1,0 +1,132 @@
+"""What the building blocks do: sizes, what each path sees, and what they refuse."""
+
+import pytest
+import torch
+from torch import nn
+
+from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, Widths
+
+WIDTHS_3A = Widths(64, 96, 128, 16, 32, 32)
+
+
+def with_unit_weights(module):
+    """Every weight 1 and every bias 0, so that no two contributions cancel."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.ones_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return module.eval()
+
+
+def lit_side(response):
+    """The side of the square of positive values in an (H, W) map, after checking that it is a full square."""
+    rows, columns = response.gt(0).nonzero(as_tuple=True)
+    side = int(rows.max() - rows.min()) + 1
+    assert side == int(columns.max() - columns.min()) + 1
+    assert len(rows) == side * side
+    return side
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("kind, side", [("5x5", 5), ("3x3", 3), ("two 3x3", 5)])
+def test_an_impulse_lights_exactly_the_kernel_of_each_path(kind, side, batch_norm):
+    def unit(*args):
+        return ConvUnit(*args, batch_norm=batch_norm)
+
+    module = with_unit_weights(Inception(1, Widths(1, 1, 1, 1, 1, 1), five_by_five=kind, unit=unit))
+    impulse = torch.zeros(1, 1, 15, 15)
+    impulse[0, 0, 7, 7] = 1
+    assert [lit_side(channel) for channel in module(impulse)[0]] == [1, 3, side, 3]
+
+
+def test_an_impulse_at_a_corner_meets_zero_padding():
+    module = with_unit_weights(Inception(1, Widths(1, 1, 1, 1, 1, 1)))
+    impulse = torch.zeros(1, 1, 9, 9)
+    impulse[0, 0, 0, 0] = 1
+    assert [lit_side(channel) for channel in module(impulse)[0]] == [1, 2, 3, 2]
+
+
+def test_the_reduced_module_has_the_sum_of_its_path_widths():
+    module = Inception(192, WIDTHS_3A)
+    assert module(torch.randn(2, 192, 28, 28)).shape == (2, 64 + 128 + 32 + 32, 28, 28)
+    assert module.out_channels == 256
+
+
+def test_the_naive_module_adds_its_input_channels():
+    module = NaiveInception(192, 64, 128, 32)
+    x = torch.randn(2, 192, 9, 9)
+    assert module(x).shape == (2, 64 + 128 + 32 + 192, 9, 9)
+    pooled = nn.functional.max_pool2d(x, 3, 1, 1)
+    assert torch.equal(module(x)[:, -192:], pooled)
+
+
+def test_paths_are_stacked_in_the_order_of_the_paper():
+    module = Inception(8, Widths(1, 2, 3, 4, 5, 6))
+    x = torch.randn(1, 8, 6, 6)
+    one, three, five, pool = module(x).split([1, 3, 5, 6], dim=1)
+    torch.testing.assert_close(one, module.one(x))
+    torch.testing.assert_close(three, module.three(x))
+    torch.testing.assert_close(five, module.five(x))
+    torch.testing.assert_close(pool, module.pool(x))
+
+
+def test_a_path_of_width_zero_is_left_out():
+    module = Inception(8, Widths(4, 0, 0, 2, 3, 0))
+    assert [name for name, _ in module.named_children()] == ["one", "five"]
+    assert module(torch.randn(1, 8, 5, 5)).shape == (1, 7, 5, 5)
+
+
+def test_a_strided_module_halves_the_map_and_passes_the_pool_through():
+    module = Inception(320, Widths(0, 128, 160, 64, 96, None), five_by_five="two 3x3", stride=2)
+    x = torch.randn(1, 320, 28, 28)
+    assert module(x).shape == (1, 160 + 96 + 320, 14, 14)
+    assert torch.equal(module(x)[:, -320:], nn.functional.max_pool2d(x, 3, 2, 1))
+
+
+def test_a_separable_unit_is_the_product_of_its_two_convolutions():
+    unit = ConvUnit(3, 64, 7, 2, depth_multiplier=8, bias=False)
+    assert sum(p.numel() for p in unit.parameters()) == 7 * 7 * 3 * 8 + 24 * 64 == 2712
+    assert unit(torch.randn(1, 3, 224, 224)).shape == (1, 64, 112, 112)
+
+
+def test_the_auxiliary_head_has_the_sizes_of_the_paper():
+    head = AuxiliaryHead(512, 1000)
+    assert head.pool(torch.zeros(1, 512, 14, 14)).shape == (1, 512, 4, 4)
+    assert head(torch.randn(2, 512, 14, 14)).shape == (2, 1000)
+    assert sum(p.numel() for p in head.parameters()) == 65_664 + 2_098_176 + 1_025_000
+
+
+@pytest.mark.parametrize("size, fits", [(13, False), (14, True), (16, True), (17, False)])
+def test_the_papers_head_takes_maps_of_14_to_16_pixels(size, fits):
+    head, x = AuxiliaryHead(4, 10), torch.randn(1, 4, size, size)
+    if fits:
+        assert head(x).shape == (1, 10)
+    else:
+        with pytest.raises(ValueError, match=r"4×4 map.*adaptive"):
+            head(x)
+    assert AuxiliaryHead(4, 10, adaptive=True)(x).shape == (1, 10)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"widths": (1, 2, 3)}, r"widths must be six numbers .*got 3"),
+        ({"widths": (-1, 1, 1, 1, 1, 1)}, r"one must be a whole number of at least 0, got -1"),
+        ({"widths": (1, 0, 1, 1, 1, 1)}, r"three_reduce must be at least 1 where three is 1, got 0"),
+        ({"widths": (0, 0, 0, 0, 0, 0)}, r"at least one path"),
+        ({"in_channels": 0}, r"input channels"),
+        ({"five_by_five": "7x7"}, r"five_by_five must be one of '5x5', '3x3', 'two 3x3', got '7x7'"),
+        ({"pool": "median"}, r"pool must be one of 'max', 'avg', got 'median'"),
+        ({"stride": 2}, r"stride 2 needs one=0"),
+    ],
+)
+def test_a_wrong_argument_is_named(change, message):
+    arguments = {"in_channels": 4, "widths": (1, 1, 1, 1, 1, 1)} | change
+    with pytest.raises(ValueError, match=message):
+        Inception(**arguments)
+
+
+def test_the_naive_module_names_a_wrong_width():
+    with pytest.raises(ValueError, match="five must be at least 1, got 0"):
+        NaiveInception(3, 1, 1, 0)

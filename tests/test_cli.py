@@ -1,0 +1,62 @@
+"""The command line prints what the library counts, and refuses a wrong argument on standard error."""
+
+import json
+
+import pytest
+
+from inception_lab.cli import main
+
+
+def test_a_summary_line_a_network(capsys):
+    assert main(["count", "googlenet", "vgg16"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for figure in ("googlenet", "3×224×224", "6,998,552", "6,379,728", "1,582,671,872", "3,165,343,744"):
+        assert figure in lines[1].split()
+    assert "138,357,544" in lines[2].split()
+
+
+def test_by_stage_has_the_rows_of_the_paper(capsys):
+    assert main(["count", "googlenet", "--by", "stage"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["inception_3a", "256×28×28", "163,696", "128,049,152", "639,744", "59", "8"] in rows
+
+
+def test_by_layer_names_kernel_and_stride(capsys):
+    main(["count", "googlenet", "--by", "layer"])
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[2][:6] == ["conv1.conv", "Conv2d", "3×224×224", "64×112×112", "7×7", "2"]
+
+
+def test_another_input_size(capsys):
+    main(["count", "googlenet", "--input-size", "112"])
+    assert "3×112×112" in capsys.readouterr().out
+
+
+def test_json_can_be_read_back(capsys):
+    main(["count", "alexnet", "googlenet", "--by", "stage", "--json"])
+    alexnet, googlenet = json.loads(capsys.readouterr().out)
+    assert alexnet["params"] == 61_100_840 and googlenet["flops"] == 2 * googlenet["macs"]
+    assert sum(row["macs"] for row in googlenet["rows"]) == googlenet["macs"]
+    assert googlenet["rows"][0]["output"] == [64, 112, 112]
+    assert sum(googlenet["params_not_run"].values()) == 6_379_728
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["count", "gogglenet"], "did you mean googlenet"),
+        (["count", "googlenet", "--input-size", "16"], "smallest square image that works is 31×31"),
+    ],
+)
+def test_a_wrong_argument_is_told_and_nothing_printed(arguments, message, capsys):
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and message in err
+
+
+def test_without_a_command_the_usage_is_shown(capsys):
+    with pytest.raises(SystemExit) as exit_status:
+        main([])
+    assert exit_status.value.code == 2
+    assert "usage: inception-lab" in capsys.readouterr().err
