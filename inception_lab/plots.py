@@ -89,8 +89,7 @@ def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
             bottom += height * share
         ax.text(x, height + 0.15, f"{channels}\n{side}×{side}", ha="center", va="bottom", fontsize=8)
         ax.text(x, -0.2, stage, ha="right", va="top", rotation=45, fontsize=9, rotation_mode="anchor")
-        design = getattr(model, "design", None)
-        if design and getattr(model, "has_heads", False) and stage in design.aux_after:
+        if stage in getattr(model, "heads", ()):
             arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
             ax.annotate("head", (x, height + 1.1), (x, height + 2.2), ha="center", color=HIGHLIGHT, arrowprops=arrow)
     handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in PATHS.values()]
@@ -186,11 +185,14 @@ def error_against_cost(ladder):
     ):
         for setting, rows in ladder.groupby("setting", sort=False):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
-        for row in ladder.drop_duplicates("network").itertuples():
-            x = getattr(row, column) / unit
-            ax.annotate(row.network, (x, row.error), (0, 6), textcoords="offset points", ha="center", fontsize=8)
+        labelled = ladder.drop_duplicates("network")
+        for row in labelled.itertuples():  # to the left of the point; the rightmost one to its right
+            x = getattr(row, column)
+            side = 1 if x == labelled[column].max() else -1
+            place = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
+            ax.annotate(row.network, (x / unit, row.error), (8 * side, 0), **place)
         ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
-        ax.margins(x=0.15)
+        ax.margins(x=0.3)
         ax.minorticks_off()
         ax.xaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_major_formatter("{x:g}")
@@ -201,7 +203,7 @@ def error_against_cost(ladder):
 
 
 def object_and_kernels(photograph, box, kernels: dict):
-    """Draw a grey photograph (H, W), a square box (top, left, side) in it, and kernels by size at the same magnification."""
+    """Draw a grey photograph (H, W), a square box (top, left, side) in it, and kernels by size. Returns the figure."""
     top, left, side = box
     sizes = list(kernels)
     figure, axes = plt.subplots(1, len(kernels) + 1, figsize=(9, 3), width_ratios=[len(photograph) / 2, *sizes])
@@ -210,7 +212,7 @@ def object_and_kernels(photograph, box, kernels: dict):
     axes[0].set_title(f"the object: {side} pixels wide", loc="center")
     for ax, (size, kernel) in zip(axes[1:], kernels.items(), strict=True):
         ax.imshow(kernel)
-        ax.set_title(f"{size}×{size}", loc="center")
+        ax.set_title(f"{size}×{size}", loc="center", fontsize=8)
     for ax in axes:
         ax.axis("off")
     return figure
@@ -237,7 +239,7 @@ def tuning_curves(scores):
 
 
 def share_of_variance(curves: dict, title: str, ax=None):
-    """Draw the share of variance that the n best combinations hold: name → tensor of cumulative shares. Returns the axes."""
+    """Draw the share of variance of the n best combinations: name → cumulative shares. Returns the axes."""
     ax = ax or plt.subplots()[1]
     for name, shares in curves.items():
         ax.plot(range(1, len(shares) + 1), 100 * shares, marker=".", label=name)
@@ -249,7 +251,7 @@ def share_of_variance(curves: dict, title: str, ax=None):
 
 
 def receptive_fields(photograph, fields: dict):
-    """Draw the receptive fields of units in the middle of a square photograph (H, W, 3).
+    """Draw the receptive fields of units in the middle of a square grey photograph (H, W).
 
     fields: stage → side of its field in pixels. On the left those that fit into the photograph, on the right, at
     another scale, those that reach over its edge. Returns the figure.
@@ -270,6 +272,7 @@ def receptive_fields(photograph, fields: dict):
                 va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=colour, lw=1),
                 annotation_clip=False,
             )  # fmt: skip
-        ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel="pixels from the centre")
+        label = "pixels from the centre"
+        ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel=label, ylabel=label)
         ax.set_title(f"Fields that {title} {side}×{side} pixels")
     return figure

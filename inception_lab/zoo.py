@@ -14,7 +14,8 @@ from typing import NamedTuple
 from torch import nn
 
 from inception_lab import classics
-from inception_lab.googlenet import DESIGNS, GoogLeNet
+from inception_lab.designs import DESIGNS
+from inception_lab.googlenet import GoogLeNet
 
 
 class Entry(NamedTuple):

@@ -14,7 +14,8 @@ from torch import nn
 from inception_lab import build, count
 from inception_lab.blocks import Inception, Widths
 from inception_lab.costs import UncountedOperator
-from inception_lab.googlenet import Design, GoogLeNet
+from inception_lab.designs import Design
+from inception_lab.googlenet import GoogLeNet
 
 
 def test_a_convolution_costs_its_weights_times_its_positions():

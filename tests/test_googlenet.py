@@ -10,17 +10,8 @@ from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from inception_lab import build, published, zoo
-from inception_lab.googlenet import (
-    DESIGNS,
-    TABLE_1,
-    Design,
-    GoogLeNet,
-    Outputs,
-    change,
-    from_torchvision,
-    small_images,
-    without,
-)
+from inception_lab.designs import DESIGNS, TABLE_1, Design, change, small_images, without
+from inception_lab.googlenet import GoogLeNet, Outputs, from_torchvision
 
 
 def parameters(model):
@@ -107,7 +98,7 @@ def test_torchvisions_weights_without_heads_load_too():
     ours = from_torchvision(theirs.state_dict()).eval()
     x = torch.randn(1, 3, 64, 64)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-5)
-    assert not ours.has_heads
+    assert not ours.heads
 
 
 def test_a_state_dict_of_another_network_is_refused_by_name():
