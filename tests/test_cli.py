@@ -1,6 +1,8 @@
 """The command line prints what the library counts, and refuses a wrong argument on standard error."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,13 @@ def test_a_summary_line_a_network(capsys):
     for figure in ("googlenet", "3×224×224", "6,998,552", "6,379,728", "1,582,671,872", "3,165,343,744"):
         assert figure in lines[1].split()
     assert "138,357,544" in lines[2].split()
+
+
+def test_the_readme_shows_what_the_command_prints(capsys):
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    ((command, output),) = re.findall(r"```console\n\$ inception-lab (.*?)\n(.*?)```", readme, re.DOTALL)
+    assert main(command.split()) == 0
+    assert capsys.readouterr().out == output
 
 
 def test_by_stage_has_the_rows_of_the_paper(capsys):
