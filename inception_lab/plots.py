@@ -276,3 +276,15 @@ def receptive_fields(photograph, fields: dict):
         ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel=label, ylabel=label)
         ax.set_title(f"Fields that {title} {side}×{side} pixels")
     return figure
+
+
+def path_costs(costs):
+    """Draw the MACs of a naive and a reduced module, a bar a module, striped by path. Returns the axes.
+
+    costs: what `widgets.path_costs` gives.
+    """
+    macs = costs[["reduced MACs", "naive MACs"]].rename(columns=lambda name: name.removesuffix(" MACs")).T / 1e6
+    ax = macs.rename(columns=PATH_LABELS).plot.barh(stacked=True, color=list(PATHS.values()), figsize=(8, 2.4))
+    ax.set(xlabel="million MACs", title="MACs of one module by path")
+    ax.legend(title="path", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
