@@ -176,10 +176,10 @@ def output_fields(operator, inputs, output, args):
     Followed are windows, pooling over the whole map, padding, cropping, elementwise operators, concatenation
     and linear layers on flattened maps.
     """
-    if None in inputs:
+    packet, x = operator._overloadpacket, args[0]
+    if None in inputs or (packet is aten.convolution and args[6]):  # a transposed convolution spreads units out
         return None
-    fields, packet = union(inputs), operator._overloadpacket
-    x = args[0]
+    fields = union(inputs)
     if packet in WINDOWS:
         kernel, stride, padding, dilation = WINDOWS[packet](*args)
         return tuple(
@@ -191,15 +191,23 @@ def output_fields(operator, inputs, output, args):
     if packet is aten.constant_pad_nd:
         left, _, top, *_ = [*args[1], 0, 0, 0, 0]
         return fields[0].shifted(-top), fields[1].shifted(-left)
-    if packet is aten.slice and x.ndim == 4 and (args + (0,))[1] in (2, 3):
-        dim, start, _, step = (*args[1:], *(0, 0, None, 1)[len(args) - 1 :])
-        cut = [f.shifted(start or 0).window(1, step) if axis == dim - 2 else f for axis, f in enumerate(fields)]
-        return tuple(cut)
+    if packet is aten.slice and x.ndim == 4:
+        return _cropped_fields(fields, *args)
     if operator.is_view or packet is aten._unsafe_view:
         return _viewed_fields(packet, fields, x, output, args)
     if packet in NEITHER_WINDOW_NOR_MIXING or torch.Tag.pointwise in operator.tags:
         return fields
     return None
+
+
+def _cropped_fields(fields, x, dim=0, start=None, end=None, step=1):
+    start = 0 if start is None else start % x.shape[dim]
+    vertical, horizontal = fields
+    if dim % 4 == 2:
+        vertical = vertical.shifted(start).window(1, step)
+    elif dim % 4 == 3:
+        horizontal = horizontal.shifted(start).window(1, step)
+    return vertical, horizontal
 
 
 def _viewed_fields(packet, fields, x, output, args):
@@ -218,16 +226,16 @@ def _viewed_fields(packet, fields, x, output, args):
 
 
 def _convolution_window(x, weight, bias, stride, padding, dilation, transposed, *_):
-    return tuple(weight.shape[2:]), tuple(stride), tuple(padding), tuple(dilation)
+    return tuple(weight.shape[-2:]), _pair(stride), _pair(padding), _pair(dilation)
 
 
 def _pool_window(x, kernel, stride=(), padding=(0, 0), dilation=(1, 1), *_):
-    # Pools over channels (local response normalisation) are 3-D windows whose last two axes are the map's.
     kernel, dilation = _pair(kernel), _pair(dilation if isinstance(dilation, list | tuple) else 1)
     return kernel, _pair(stride) if stride else kernel, _pair(padding), dilation
 
 
 def _pair(value):
+    """The last two of the numbers, which are the map's axes; one number stands for both."""
     value = (value,) if isinstance(value, int) else tuple(value)
     return value[-2:] if len(value) > 1 else value * 2
 
@@ -236,7 +244,7 @@ WINDOWS = {
     aten.convolution: _convolution_window,
     aten.max_pool2d_with_indices: _pool_window,
     aten.avg_pool2d: _pool_window,
-    aten.avg_pool3d: _pool_window,
+    aten.avg_pool3d: _pool_window,  # local response normalisation pools over channels
 }
 
 NEITHER_WINDOW_NOR_MIXING = {

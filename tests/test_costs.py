@@ -186,7 +186,7 @@ def test_padding_and_cropping_move_a_receptive_field_and_do_not_widen_it():
             self.first, self.second = nn.Conv2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3)
 
         def forward(self, x):
-            return self.second(nn.functional.pad(self.first(x)[:, :, 1:, 1:], (2, 2, 2, 2)))
+            return self.second(nn.functional.pad(self.first(x)[:, :, 1:, -9:], (2, 2, 2, 2)))
 
     assert count(PadAndCrop(), (1, 33, 33)).layers[-1].receptive_field == 3 + 2 * 2
 
@@ -202,6 +202,7 @@ def test_a_field_that_cannot_be_followed_is_left_empty():
             return nn.functional.avg_pool2d(x.permute(0, 2, 1, 3), 2)
 
     assert count(Permuted(), (4, 8, 8)).layers[-1].receptive_field is None
+    assert count(nn.ConvTranspose2d(4, 4, 3), (4, 8, 8)).layers[-1].receptive_field is None
 
 
 def test_an_operator_without_a_rule_is_named_with_its_layer():
