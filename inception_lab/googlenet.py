@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception
-from inception_lab.designs import DESIGNS, TABLE_1, Design, Row, change  # noqa: F401 - temporary
+from inception_lab.designs import DESIGNS, Design, Row
 from inception_lab.initialisation import INITIALISATIONS
 
 
