@@ -34,8 +34,9 @@ class Widths(NamedTuple):
 class ConvUnit(nn.Sequential):
     """Convolution, optional batch normalisation, ReLU: (N, in, H, W) → (N, out, ⌈H/stride⌉, ⌈W/stride⌉).
 
-    The padding is `kernel_size // 2`, so that stride 1 keeps the size of the map. With `depth_multiplier`
-    the convolution is separable: that many k×k filters on each input channel, then a 1×1 convolution.
+    The padding is `kernel_size // 2`, so that stride 1 keeps the size of the map; `kernel_size` is odd. With
+    `depth_multiplier` the convolution is separable: that many k×k filters on each input channel, without bias,
+    then a 1×1 convolution. Raises ValueError for an even kernel.
     """
 
     def __init__(
@@ -50,6 +51,8 @@ class ConvUnit(nn.Sequential):
         eps: float = 1e-5,
         depth_multiplier: int = 0,
     ):
+        if kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd, got {kernel_size}")
         parts = OrderedDict()
         if depth_multiplier:
             spread = in_channels * depth_multiplier
@@ -90,6 +93,8 @@ class Inception(nn.Module):
         w = _checked(in_channels, widths)
         check_one_of("five_by_five", five_by_five, FIVE_BY_FIVE)
         check_one_of("pool", pool, POOLS)
+        if not isinstance(stride, int) or stride < 1:
+            raise ValueError(f"stride must be a whole number of at least 1, got {stride!r}")
         if stride > 1 and (w.one or w.pool_proj):
             raise ValueError(f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels")
         super().__init__()
@@ -147,7 +152,7 @@ class AuxiliaryHead(nn.Module):
     filters, fully connected 1024, dropout 70 %, linear. The fully connected layer wants a 4×4 map, which
     the pool gives for maps of 14×14 to 16×16; `adaptive=True` (torchvision's choice) takes any size.
 
-    Raises ValueError from `forward` where the pool cannot give a 4×4 map.
+    Raises ValueError from `forward` for a map of another size.
     """
 
     def __init__(
@@ -160,6 +165,7 @@ class AuxiliaryHead(nn.Module):
         unit=ConvUnit,
     ):
         super().__init__()
+        self.adaptive = adaptive
         self.pool = nn.AdaptiveAvgPool2d(4) if adaptive else nn.AvgPool2d(5, stride=3)
         self.conv = unit(in_channels, 128, 1)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
@@ -168,19 +174,19 @@ class AuxiliaryHead(nn.Module):
         self.fc2 = nn.Linear(1024, num_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.pool(x)
-        check_head_map(x)
-        x = self.conv(x).flatten(1)
+        if not self.adaptive:
+            check_head_map(x)
+        x = self.conv(self.pool(x)).flatten(1)
         x = self.dropout(self.relu(self.fc1(x)))
         return self.fc2(x)
 
 
 def check_head_map(x: torch.Tensor) -> None:
-    """Raise ValueError unless the pooled map of an auxiliary head is 4×4."""
-    if tuple(x.shape[-2:]) != (4, 4):
+    """Raise ValueError unless a 5×5 pool with stride 3 makes a 4×4 map of `x`."""
+    if not all(14 <= side <= 16 for side in x.shape[-2:]):
         raise ValueError(
-            f"the auxiliary head needs a 4×4 map after its pool, got {x.shape[-2]}×{x.shape[-1]}: its 5×5/3 pool "
-            "takes maps of 14×14 to 16×16 (images of about 224 to 256 pixels); for another size use aux=False or "
+            f"the auxiliary head takes maps of 14×14 to 16×16 (images of about 224 to 256 pixels), got {x.shape[-2]}×"
+            f"{x.shape[-1]}: its 5×5 pool with stride 3 must give 4×4. For another size use aux=False or a design with "
             "aux_pool='adaptive'"
         )
 
@@ -205,8 +211,9 @@ def _checked(in_channels: int, widths) -> Widths:
         raise ValueError(f"widths must be six numbers ({', '.join(Widths._fields)}), got {len(widths)}")
     w = Widths(*widths)
     for name, value in dict(in_channels=in_channels, **w._asdict()).items():
-        if value is not None and (value < 0 or value != int(value)):
-            raise ValueError(f"{name} must be a whole number of at least 0, got {value}")
+        passes_through = name == "pool_proj" and value is None
+        if not passes_through and (not isinstance(value, int) or value < 0):
+            raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
     for path in ("three", "five"):
         reduce, width = getattr(w, f"{path}_reduce"), getattr(w, path)
         if width and not reduce:

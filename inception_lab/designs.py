@@ -6,7 +6,7 @@ Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from inception_lab.blocks import Widths, check_one_of
+from inception_lab.blocks import FIVE_BY_FIVE, Widths, check_one_of
 from inception_lab.initialisation import INITIALISATIONS
 
 
@@ -93,6 +93,7 @@ INCEPTION_V2_TABLE = (
 # fmt: on
 
 
+ROW_TYPES = ("convolution", "max pool", "inception")
 NORMS = ("lrn", "batch", "none")
 
 
@@ -144,7 +145,14 @@ class Design:
     num_classes: int = 1000
 
     def __post_init__(self):
+        if not self.table:
+            raise ValueError("table must have at least one row, got none")
+        for row in self.table:
+            check_one_of(f"type of row {row.stage}", row.type, ROW_TYPES)
+            if row.type == "convolution" and not (row.three or row.channels):
+                raise ValueError(f"row {row.stage} must have channels, got {row}")
         check_one_of("norm", self.norm, NORMS)
+        check_one_of("five_by_five", self.five_by_five, FIVE_BY_FIVE)
         check_one_of("pool_rounding", self.pool_rounding, ["up", "padded"])
         check_one_of("aux_pool", self.aux_pool, ["5x5/3", "adaptive"])
         check_one_of("initialisation", self.initialisation, INITIALISATIONS)
@@ -231,6 +239,6 @@ DESIGNS = {
         aux_after=(),
     ),
 }
-for _name in ("googlenet", "googlenet-bn"):
-    for _size in (32, 64):
-        DESIGNS[f"{_name}-{_size}"] = small_images(DESIGNS[_name], _size)
+DESIGNS |= {
+    f"{name}-{size}": small_images(DESIGNS[name], size) for name in ("googlenet", "googlenet-bn") for size in (32, 64)
+}

@@ -45,6 +45,8 @@ class GoogLeNet(nn.Module):
         aux: bool | None = None,
     ):
         design = Design() if design is None else design
+        if not isinstance(design, Design):
+            raise ValueError(f"design must be a Design, got {design!r}; inception_lab.build takes a name")
         num_classes = design.num_classes if num_classes is None else num_classes
         for name, value in dict(num_classes=num_classes, in_channels=in_channels).items():
             if not isinstance(value, int) or value < 1:
@@ -197,6 +199,9 @@ def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input:
     Returns the model in training mode, as PyTorch constructs modules. Raises ValueError for a state dict that
     is not torchvision's GoogLeNet, naming the first tensors that do not fit, in this library's names.
     """
+    if not isinstance(state_dict, Mapping):
+        kind = type(state_dict).__name__
+        raise ValueError(f"state_dict must be what a model's state_dict() returns, got {kind}")
     weights = {ours(name): tensor for name, tensor in state_dict.items()}
     for name in ("conv1.conv.weight", "linear.weight"):
         if name not in weights:
@@ -215,7 +220,7 @@ def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input:
             f"state_dict is not torchvision's googlenet: {len(wrong)} tensors are missing, have another shape or are "
             f"too many, the first of them {first}"
         )
-    model.load_state_dict(weights)
+    model.to(weights["linear.weight"].dtype).load_state_dict(weights)
     return model
 
 

@@ -97,13 +97,13 @@ def test_the_auxiliary_head_has_the_sizes_of_the_paper():
     assert sum(p.numel() for p in head.parameters()) == 65_664 + 2_098_176 + 1_025_000
 
 
-@pytest.mark.parametrize("size, fits", [(13, False), (14, True), (16, True), (17, False)])
+@pytest.mark.parametrize("size, fits", [(4, False), (13, False), (14, True), (16, True), (17, False)])
 def test_the_papers_head_takes_maps_of_14_to_16_pixels(size, fits):
     head, x = AuxiliaryHead(4, 10), torch.randn(1, 4, size, size)
     if fits:
         assert head(x).shape == (1, 10)
     else:
-        with pytest.raises(ValueError, match=r"4×4 map.*adaptive"):
+        with pytest.raises(ValueError, match=rf"14×14 to 16×16.*got {size}×{size}.*adaptive"):
             head(x)
     assert AuxiliaryHead(4, 10, adaptive=True)(x).shape == (1, 10)
 
@@ -119,6 +119,9 @@ def test_the_papers_head_takes_maps_of_14_to_16_pixels(size, fits):
         ({"five_by_five": "7x7"}, r"five_by_five must be one of '5x5', '3x3', 'two 3x3', got '7x7'"),
         ({"pool": "median"}, r"pool must be one of 'max', 'avg', got 'median'"),
         ({"stride": 2}, r"stride 2 needs one=0"),
+        ({"stride": 0}, r"stride must be a whole number of at least 1, got 0"),
+        ({"widths": (None, 1, 1, 1, 1, 1)}, r"one must be a whole number of at least 0, got None"),
+        ({"widths": (1.0, 1, 1, 1, 1, 1)}, r"one must be a whole number of at least 0, got 1.0"),
     ],
 )
 def test_a_wrong_argument_is_named(change, message):
@@ -130,3 +133,8 @@ def test_a_wrong_argument_is_named(change, message):
 def test_the_naive_module_names_a_wrong_width():
     with pytest.raises(ValueError, match="five must be at least 1, got 0"):
         NaiveInception(3, 1, 1, 0)
+
+
+def test_an_even_kernel_is_refused_because_no_padding_keeps_the_map():
+    with pytest.raises(ValueError, match="kernel_size must be odd, got 4"):
+        ConvUnit(3, 4, 4)

@@ -101,10 +101,17 @@ def test_torchvisions_weights_without_heads_load_too():
     assert not ours.heads
 
 
+def test_the_weights_keep_their_precision():
+    weights = torchvision.models.googlenet(init_weights=False, aux_logits=False).to(torch.bfloat16).state_dict()
+    assert {p.dtype for p in from_torchvision(weights).parameters()} == {torch.bfloat16}
+
+
 def test_a_state_dict_of_another_network_is_refused_by_name():
     weights = torchvision.models.googlenet(init_weights=False, aux_logits=False).state_dict()
     with pytest.raises(ValueError, match="has nothing for conv1.conv.weight"):
         from_torchvision(torchvision.models.vgg11(num_classes=2).state_dict())
+    with pytest.raises(ValueError, match="what a model's state_dict.. returns, got GoogLeNet"):
+        from_torchvision(build("googlenet-torchvision", num_classes=2))
     missing = {name: t for name, t in weights.items() if not name.startswith("inception4c.branch3.1")}
     with pytest.raises(ValueError, match=r"6 tensors are missing.* inception_4c\.five\.conv\.conv\.weight, "):
         from_torchvision(missing)
@@ -122,6 +129,12 @@ def test_training_gives_a_named_tuple_and_evaluation_gives_logits():
     assert all(logits.shape == (2, 5) for logits in outputs)
     assert model.eval()(x).shape == (2, 5)
     assert build("googlenet", num_classes=5, aux=False).train()(x).shape == (2, 5)
+
+
+def test_a_head_says_which_images_it_takes():
+    with pytest.raises(ValueError, match=r"maps of 14×14 to 16×16 .*aux=False"):
+        build("googlenet").train()(torch.randn(2, 3, 64, 64))
+    assert build("googlenet").eval()(torch.randn(1, 3, 64, 64)).shape == (1, 1000)
 
 
 def test_the_first_head_reads_4a_and_the_second_4d():
@@ -230,6 +243,10 @@ def test_wrong_channels_are_refused(shape):
 @pytest.mark.parametrize(
     "options, message",
     [
+        ({"five_by_five": "5×5"}, "five_by_five must be one of '5x5', '3x3', 'two 3x3', got '5×5'"),
+        ({"table": ()}, "table must have at least one row"),
+        ({"table": change(TABLE_1, "pool1", type="avg pool")}, "type of row pool1 must be one of .*got 'avg pool'"),
+        ({"table": change(TABLE_1, "conv1", channels=0)}, "row conv1 must have channels"),
         ({"norm": "layer"}, "norm must be one of 'lrn', 'batch', 'none', got 'layer'"),
         ({"initialisation": "zeros"}, "initialisation must be one of"),
         ({"pool_rounding": "down"}, "pool_rounding must be one of 'up', 'padded'"),
@@ -248,6 +265,8 @@ def test_wrong_arguments_of_the_network_are_named():
         GoogLeNet(num_classes=0)
     with pytest.raises(ValueError, match="in_channels must be a whole number of at least 1, got -3"):
         GoogLeNet(in_channels=-3)
+    with pytest.raises(ValueError, match="design must be a Design, got 'googlenet'; inception_lab.build takes a name"):
+        GoogLeNet("googlenet")
     with pytest.raises(ValueError, match="no auxiliary heads"):
         build("googlenet-d2l", aux=True)
     with pytest.raises(ValueError, match="in_channels must be 3 where transform_input"):
