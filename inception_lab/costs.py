@@ -9,6 +9,7 @@ raises an error.
 import copy
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -126,6 +127,8 @@ def count(model: nn.Module | str, input_size=None, *, training: bool = False, **
         input_size = zoo.entry(name).input_size if input_size is None else input_size
         with torch.device("meta"):
             model = zoo.build(name, **options)
+    elif not isinstance(model, nn.Module):
+        raise ValueError(f"model must be a name of the zoo or a torch.nn.Module, got {model!r}")
     elif options:
         raise ValueError(f"{', '.join(options)} only go with a name of the zoo, not with a module")
     else:
@@ -150,27 +153,49 @@ class CounterDisagreement(RuntimeError):
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model on the meta device, made without allocating its weights a second time."""
-    memo = {id(t): torch.empty_like(t, device="meta") for t in model.buffers()}
+    """A copy of the model on the meta device, made without allocating its weights a second time.
+
+    The copy has no hooks of yours, so that counting does not call them. Tensors that a module keeps as plain
+    attributes move to the meta device too.
+    """
+    memo = {id(t): torch.empty_like(t, device="meta") for t in _kept_tensors(model)}
     for p in model.parameters():
         memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
-    return copy.deepcopy(model, memo)
+    duplicate = copy.deepcopy(model, memo)
+    for module in duplicate.modules():
+        module._forward_hooks.clear()
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if not type(hook).__module__.startswith("torch.nn.utils"):  # weight norm works by such a hook
+                del module._forward_pre_hooks[key]
+    return duplicate
+
+
+def _kept_tensors(model: nn.Module):
+    yield from model.buffers()
+    for module in model.modules():
+        yield from (value for value in vars(module).values() if isinstance(value, torch.Tensor))
 
 
 def _image_size(size) -> tuple[int, int, int]:
-    size = (3, size, size) if isinstance(size, int) else tuple(size)
-    if len(size) != 3 or not all(isinstance(n, int) and n > 0 for n in size):
+    size = tuple(size) if isinstance(size, list | tuple | torch.Size) else (3, size, size)
+    # Numbers as NumPy or pandas gives them are whole numbers too.
+    if len(size) != 3 or not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in size):
         raise ValueError(f"input_size must be one whole number or (channels, height, width), all above 0, got {size}")
-    return size
+    return tuple(map(int, size))
 
 
 def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Count:
+    # In training, batch normalisation of a 1×1 map needs two images. All costs are proportional to the batch.
+    batch = 2 if model.training else 1
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    image = torch.empty(1, *input_size, device="meta", dtype=dtype)
+    image = torch.empty(batch, *input_size, device="meta", dtype=dtype)
     recorder = _Recorder(model, image)
     with torch.no_grad(), FlopCounterMode(display=False) as torch_counter, recorder:
         model(image)
     recorder.check(torch_counter)
+    for layer in recorder.layers:
+        layer.macs //= batch
+        layer.activations //= batch
     return Count(name, input_size, recorder.layers, recorder.idle)
 
 
@@ -184,7 +209,7 @@ class _Recorder(TorchDispatchMode):
         self.macs_by_operator: dict = {}
         self.unknown: dict[str, str] = {}
         self.fields = WeakTensorKeyDictionary({image: operators.INPUT_FIELD})
-        # A view shares the storage of its parameter: that is how a transposed weight is recognised.
+        # By storage, which a view shares with its parameter: so a transposed weight is recognised.
         self.unused = {_storage(p): (name, p.numel()) for name, p in model.named_parameters()}
         for name, module in model.named_modules():
             module.register_forward_pre_hook(partial(self._enter, name))
@@ -222,6 +247,7 @@ class _Recorder(TorchDispatchMode):
         layer = self._layer(packet, tuple(tensors[0].shape[1:]) if tensors else ())
         layer.output = tuple(output.shape[1:])
         layer.macs += macs
+        # A parameter counts where it is first read, so that shared weights count once.
         layer.params += sum(self.unused.pop(_storage(t), ("", 0))[1] for t in tensors)
         layer.activations = 0 if operator._schema.is_mutable else output.numel()
         if packet in operators.WINDOWS and output.ndim == 4:
@@ -268,8 +294,8 @@ def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _size_error(model, name, input_size, error) -> Exception:
-    """A ValueError that says which sizes work, or the model's own error if none is found."""
+def _size_error(model, name, input_size, error) -> ValueError:
+    """What to raise where the model fails at a size: the smallest size that works, or why none does."""
     channels, height, width = input_size
 
     def works(side, channels=channels):
@@ -283,13 +309,16 @@ def _size_error(model, name, input_size, error) -> Exception:
     if first is not None and first.in_channels != channels and any(works(s, first.in_channels) for s in USUAL_SIZES):
         return ValueError(f"input_size must have {first.in_channels} channels for {name}, got {channels}")
     largest = next((side for side in USUAL_SIZES if works(side)), None)
+    reason = str(error).splitlines()[0]
     if largest is None:
-        return error
+        return ValueError(
+            f"{name} cannot be counted: on the meta device, where tensors have shapes and no values, it fails at every "
+            f"usual image size ({reason})"
+        )
     smallest, fails = largest, 0
     while smallest - fails > 1:
         middle = (smallest + fails) // 2
         smallest, fails = (middle, fails) if works(middle) else (smallest, middle)
-    reason = str(error).splitlines()[0]
     return ValueError(
         f"input_size {height}×{width} does not fit {name} ({reason}); the smallest square image that works is "
         f"{smallest}×{smallest}"

@@ -42,7 +42,8 @@ def compare_counters(model: nn.Module | str, input_size=None, **options):
     else:
         model = copy.deepcopy(model)
     model.eval()
-    image = torch.zeros(1, *ours.input_size)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    image = torch.zeros(1, *ours.input_size, dtype=dtype)
     total = sum(p.numel() for p in model.parameters())
     has_bias = {name for name, m in model.named_modules() if getattr(m, "bias", None) is not None}
     rows = ours.rows

@@ -58,73 +58,28 @@ MACS = {
     aten._scaled_dot_product_cudnn_attention: attention_macs,
 }
 
-# Operators without a matrix product or a convolution, beyond those that PyTorch itself marks as elementwise or views.
+# Operators that multiply no matrices, beyond those that PyTorch itself marks as elementwise or as views. By this
+# course's convention (and torch's, and fvcore's) the arithmetic of pools, norms and interpolation is no MAC.
+POOLS = "max_pool2d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d adaptive_max_pool2d mean"
+NORMS = """native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm
+    native_layer_norm native_group_norm linalg_vector_norm _weight_norm_interface"""
+REDUCTIONS = "sum max amax argmax all any var_mean topk sort cumsum"
+ACTIVATIONS = """_softmax _log_softmax _safe_softmax hardswish hardswish_ hardsigmoid hardsigmoid_ hardtanh hardtanh_
+    _prelu_kernel glu native_dropout bernoulli bernoulli_"""
+MOVES = """cat stack constant_pad_nd roll flip index index_select index_put_ gather embedding im2col pixel_shuffle
+    pixel_unshuffle channel_shuffle clone copy copy_ _to_copy lift_fresh lift_fresh_copy _unsafe_view unsafe_split"""
+RESIZES = "upsample_nearest2d upsample_bilinear2d upsample_bicubic2d"
+NEW = """empty empty_strided empty_like zeros zeros_like ones ones_like full full_like arange scalar_tensor new_zeros
+    new_ones new_empty new_full fill fill_ zero_"""
 NO_MACS = {
-    *(aten.max_pool2d_with_indices, aten.avg_pool2d, aten.avg_pool3d, aten._adaptive_avg_pool2d, aten.mean),
-    *(aten.native_batch_norm, aten._native_batch_norm_legit, aten._native_batch_norm_legit_no_training),
-    *(aten.cudnn_batch_norm, aten.native_layer_norm, aten.native_group_norm, aten.linalg_vector_norm),
-    *(
-        aten._softmax,
-        aten._log_softmax,
-        aten._safe_softmax,
-        aten.native_dropout,
-        aten.bernoulli,
-        aten.bernoulli_,
-    ),
-    *(aten.cat, aten.stack, aten.constant_pad_nd, aten.roll, aten.index, aten.index_select, aten.index_put_),
-    *(
-        aten.clone,
-        aten.copy,
-        aten.copy_,
-        aten._to_copy,
-        aten.lift_fresh,
-        aten.lift_fresh_copy,
-        aten._unsafe_view,
-    ),
-    *(
-        aten.empty,
-        aten.zeros,
-        aten.ones,
-        aten.full,
-        aten.arange,
-        aten.scalar_tensor,
-        aten.empty_like,
-        aten.full_like,
-    ),
-    *(
-        aten.new_zeros,
-        aten.new_ones,
-        aten.new_empty,
-        aten.new_full,
-        aten.zeros_like,
-        aten.ones_like,
-        aten.fill,
-        aten.fill_,
-    ),
-    *(
-        aten.sum,
-        aten.max,
-        aten.amax,
-        aten.all,
-        aten.any,
-        aten.var_mean,
-        aten.channel_shuffle,
-        aten.empty_strided,
-    ),
-    *(
-        aten.hardswish,
-        aten.hardswish_,
-        aten.hardsigmoid,
-        aten.hardsigmoid_,
-        aten.hardtanh,
-        aten.hardtanh_,
-        aten.zero_,
-    ),
+    getattr(aten, name)
+    for names in (POOLS, NORMS, REDUCTIONS, ACTIVATIONS, MOVES, RESIZES, NEW)
+    for name in names.split()
 }
 
 
 def has_no_macs(operator) -> bool:
-    """Whether the operator is known to multiply no matrices: elementwise, a view, or listed above."""
+    """Whether the operator is known to multiply no matrices: elementwise, a view, or one of NO_MACS."""
     return (
         operator._overloadpacket in NO_MACS
         or torch.Tag.pointwise in operator.tags

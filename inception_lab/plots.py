@@ -76,7 +76,8 @@ def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
     """Draw a network from its own layers: a bar a stage, as high as its map's side, striped by path.
 
     The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
-    channels. Auxiliary heads are marked under the stage that feeds them. Returns the axes.
+    channels; a grey bar has no paths. Stages that change neither map nor channels (normalisation, flattening,
+    dropout) are left out. Auxiliary heads are marked above the stage that feeds them. Returns the axes.
     """
     ax = ax or plt.subplots(figsize=(11, 3.8))[1]
     stages = count(model, input_size).by_stage()
@@ -140,10 +141,11 @@ def impulse_responses(responses: dict):
 
     responses: path name → (H, W) tensor. Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(responses), figsize=(9, 2.6))
-    for ax, (path, response) in zip(axes, responses.items(), strict=True):
+    figure, axes = plt.subplots(1, len(responses), figsize=(9, 2.6), squeeze=False)
+    for ax, (path, response) in zip(axes[0], responses.items(), strict=True):
         ax.imshow(response > 0, cmap=_ramp(PATHS[path]), vmin=0, vmax=1)
-        ax.set_title(f"{PATH_LABELS[path]}: {int((response > 0).sum())} pixels", loc="center")
+        lit = int((response > 0).sum())
+        ax.set_title(f"{PATH_LABELS[path]}: {lit} pixel{'s' if lit > 1 else ''}", loc="center")
         ax.set(xticks=np.arange(-0.5, response.shape[1]), yticks=np.arange(-0.5, response.shape[0]))
         ax.tick_params(length=0, labelbottom=False, labelleft=False)
         ax.grid(color="#dddddd", lw=0.6)

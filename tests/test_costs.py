@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -107,6 +108,55 @@ def test_the_callers_model_comes_back_untouched(mode):
     assert all(torch.equal(before[name], t) and t.device.type == "cpu" for name, t in model.state_dict().items())
     assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
     assert all(p.requires_grad and p.grad is None for p in model.parameters())
+
+
+def test_the_callers_hooks_are_not_called():
+    model, seen = nn.Sequential(nn.Conv2d(3, 4, 1)), []
+    model[0].register_forward_hook(lambda *_: seen.append("after"))
+    model[0].register_forward_pre_hook(lambda *_: seen.append("before"))
+    count(model, 8)
+    assert seen == []
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("weight_norm", [nn.utils.weight_norm, nn.utils.parametrizations.weight_norm])
+def test_weight_norm_and_kept_tensors_do_not_stand_in_the_way(weight_norm):
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = weight_norm(nn.Conv2d(3, 4, 1))
+            self.scale = torch.ones(4, 1, 1)
+
+        def forward(self, x):
+            self.last = self.conv(x) * self.scale
+            return self.last
+
+    model = Keeps()
+    model(torch.randn(1, 3, 8, 8))  # leaves an activation with a gradient behind
+    assert count(model, 8).macs == 3 * 4 * 64
+
+
+@pytest.mark.parametrize("name", ["inception-v3", "googlenet-bn-32", "googlenet"])
+def test_training_is_counted_for_one_image_also_where_batch_norm_needs_two(name):
+    cost = count(name, training=True)
+    assert cost.idle == {} and cost.params == sum(p.numel() for p in on_meta(name).parameters())
+    heads = [row for row in cost.layers if row.name.lower().startswith("aux")]
+    assert cost.macs - sum(row.macs for row in heads) == count(name).macs
+
+
+def on_meta(name):
+    with torch.device("meta"):
+        return build(name)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nn.PReLU(), nn.Upsample(scale_factor=2), nn.Upsample(scale_factor=2, mode="bilinear"), nn.PixelShuffle(2)]
+    + [nn.AdaptiveMaxPool2d(2), nn.GLU(1), nn.Unfold(3), nn.Softmax(1), nn.GroupNorm(2, 4), nn.Hardswish()],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_common_layers_without_matrix_products_have_no_macs(layer):
+    assert count(nn.Sequential(nn.Conv2d(3, 4, 1), layer), 8).macs == 3 * 4 * 64
 
 
 def test_a_half_precision_model_is_counted_too():
@@ -232,12 +282,29 @@ def test_a_difference_to_torch_is_an_error_that_names_the_operator(monkeypatch):
         ("vgg16", (4, 224, 224), r"input_size must have 3 channels for vgg16, got 4"),
         ("vgg16", (3, 224), r"input_size must be one whole number or \(channels, height, width\)"),
         ("vgg16", 0, r"input_size must be .* above 0, got \(3, 0, 0\)"),
+        ("vgg16", 224.0, r"input_size must be one whole number .*got \(3, 224.0, 224.0\)"),
+        ("vgg16", True, r"input_size must be one whole number"),
         ("vgg61", 224, r"name 'vgg61' is not in the zoo"),
+        (None, 224, r"model must be a name of the zoo or a torch.nn.Module, got None"),
+        (nn.Conv2d, 8, r"model must be a name of the zoo or a torch.nn.Module, got <class"),
     ],
 )
 def test_a_wrong_argument_is_named_with_what_would_work(model, size, message):
     with pytest.raises(ValueError, match=message):
         count(model, size)
+
+
+def test_sizes_from_numpy_are_whole_numbers():
+    assert count(nn.Conv2d(3, 4, 1), np.int64(8)).macs == count(nn.Conv2d(3, 4, 1), (3, 8, 8)).macs
+
+
+def test_a_model_that_needs_values_is_refused_with_the_reason():
+    class Decides(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    with pytest.raises(ValueError, match="Decides cannot be counted: on the meta device, where tensors have shapes"):
+        count(Decides(), 8)
 
 
 def test_options_go_with_a_name_alone():

@@ -37,6 +37,10 @@ def test_a_model_is_compared_as_it_is_and_left_as_it_was():
     assert (table["unexplained"] == 0).all()
 
 
+def test_a_model_of_another_precision_is_compared():
+    assert compare_counters(nn.Conv2d(3, 4, 3).double(), (3, 8, 8))["unexplained"].tolist() == [0, 0, 0, 0]
+
+
 def test_what_no_rule_explains_is_shown():
     class Scaled(nn.Module):
         def __init__(self):
