@@ -264,7 +264,7 @@ def receptive_fields(photograph, fields: dict):
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.8))
     for ax, group, title in zip(axes, (inside, outside), ("fit into", "exceed"), strict=True):
         ax.imshow(photograph, extent=(-side / 2, side / 2, side / 2, -side / 2))
-        edge = max(side, *group.values()) / 2 * 1.02
+        edge = max([side, *group.values()]) / 2 * 1.02
         for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
             colour = (HIGHLIGHT, LIGHT)[i % 2]
             ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=colour, lw=1.5))

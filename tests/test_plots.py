@@ -1,0 +1,76 @@
+"""What the figures say: their labels and sizes come from the model that is drawn."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+
+from inception_lab import build, plots
+from inception_lab.blocks import Inception, NaiveInception, Widths
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_a_module_is_drawn_with_its_own_channels():
+    drawn = texts(plots.draw_module(Inception(192, Widths(64, 96, 128, 16, 32, 32)), 192, 28))
+    for box in (
+        "1×1 conv\n64 channels",
+        "3×3 conv\n128 channels",
+        "5×5 conv\n32 channels",
+        "3×3 max pool\n192 channels",
+    ):
+        assert box in drawn
+    assert "input: 192 channels, 28×28" in drawn and "concatenation: 256 channels, 28×28" in drawn
+
+
+def test_a_naive_module_has_a_box_a_path():
+    drawn = [text for text in texts(plots.draw_module(NaiveInception(8, 1, 2, 3), 8, 7)) if "\n" in text]
+    assert drawn == ["1×1 conv\n1 channels", "3×3 conv\n2 channels", "5×5 conv\n3 channels", "3×3 max pool\n8 channels"]
+
+
+def test_a_strided_module_is_drawn_at_its_output_size():
+    module = Inception(320, Widths(0, 128, 160, 64, 96, None), five_by_five="two 3x3", stride=2)
+    drawn = texts(plots.draw_module(module, 320, 28))
+    assert "concatenation: 576 channels, 14×14" in drawn and "3×3 max pool\n320 channels" in drawn
+
+
+@pytest.mark.parametrize("name, heads", [("googlenet", 2), ("googlenet-d2l", 0)])
+def test_a_network_is_drawn_stage_by_stage_with_its_heads(name, heads):
+    ax = plots.draw_network(build(name), (3, 224, 224))
+    drawn = texts(ax)
+    assert drawn.count("head") == heads
+    assert "inception_4e" in drawn and "832\n14×14" in drawn and "norm1" not in drawn
+    green = [p for p in ax.patches if p.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.PATHS["five"])]
+    assert len(green) == 9
+    bars = {round(p.get_x() + 0.4): 0.0 for p in ax.patches}
+    for patch in ax.patches:
+        bars[round(patch.get_x() + 0.4)] += patch.get_height()
+    assert np.allclose([bars[0], bars[4]], [np.log2(112) + 1, np.log2(28) + 1])  # stripes fill their bar
+
+
+def test_an_impulse_response_counts_its_pixels():
+    figure = plots.impulse_responses(
+        {"one": torch.eye(3), "five": torch.zeros(3, 3).index_fill(0, torch.tensor(1), 1.0)}
+    )
+    assert [ax.get_title(loc="center") for ax in figure.axes] == ["1×1: 3 pixels", "5×5: 3 pixels"]
+    assert plots.impulse_responses({"one": torch.ones(1, 1)}).axes[0].get_title(loc="center") == "1×1: 1 pixel"
+
+
+@pytest.mark.parametrize("fields", [{"a": 3}, {"a": 300}, {"a": 3, "b": 300}])
+def test_receptive_fields_are_drawn_at_their_size(fields):
+    figure = plots.receptive_fields(np.zeros((100, 100)), fields)
+    sides = {patch.get_width() for ax in figure.axes for patch in ax.patches}
+    assert sides == set(fields.values())
+
+
+def test_the_four_paths_have_four_colours():
+    assert len(set(plots.PATHS.values())) == 4
+    assert not set(plots.PATHS.values()) & {plots.INK, plots.QUIET, plots.HIGHLIGHT, plots.LIGHT}
