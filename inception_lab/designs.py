@@ -183,8 +183,8 @@ CIFAR_TABLE = change(without(TABLE_1, "pool1", "conv2", "pool2"), "conv1", patch
 DESIGNS = {
     # The paper as printed.
     "googlenet": Design(),
-    # Channels of the network released for DeepDream ("inception5h"), with the separable first convolution that
-    # the paper's 2.7K parameters and 34M operations imply. The released graph itself has a plain 7×7 there.
+    # Channels of the network released for DeepDream ("inception5h"), with a separable first convolution, which fits
+    # the paper's 2.7K parameters and 34M operations. The released graph itself has a plain 7×7 there.
     "googlenet-released": Design(table=RELEASED_TABLE),
     # The paper's network with batch normalisation in place of biases and local response normalisation.
     "googlenet-bn": Design(norm="batch", bias=False, aux_pool="adaptive"),

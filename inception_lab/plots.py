@@ -143,9 +143,9 @@ def impulse_responses(responses: dict):
     """
     figure, axes = plt.subplots(1, len(responses), figsize=(9, 2.6), squeeze=False)
     for ax, (path, response) in zip(axes[0], responses.items(), strict=True):
-        ax.imshow(response > 0, cmap=_ramp(PATHS[path]), vmin=0, vmax=1)
-        lit = int((response > 0).sum())
-        ax.set_title(f"{PATH_LABELS[path]}: {lit} pixel{'s' if lit > 1 else ''}", loc="center")
+        reached = np.asarray(response) > 0
+        ax.imshow(reached, cmap=_ramp(PATHS[path]), vmin=0, vmax=1)
+        ax.set_title(f"{PATH_LABELS[path]}: {reached.sum()} pixel{'s' if reached.sum() > 1 else ''}", loc="center")
         ax.set(xticks=np.arange(-0.5, response.shape[1]), yticks=np.arange(-0.5, response.shape[0]))
         ax.tick_params(length=0, labelbottom=False, labelleft=False)
         ax.grid(color="#dddddd", lw=0.6)
@@ -179,20 +179,22 @@ def _ramp(colour):
 def error_against_cost(ladder):
     """Draw top-5 error against MACs and against parameters, both on logarithmic axes, a colour a test setting.
 
-    ladder: DataFrame with the columns network, setting, MACs, parameters, error. Returns the figure.
+    ladder: DataFrame with the columns network, setting, MACs, parameters, error; two settings. The first one's
+    points are labelled on their left (the costliest network's is not: it is crowded), the second one's on their
+    right. Returns the figure.
     """
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    crowded = ladder.loc[ladder["MACs"] == ladder["MACs"].max(), "network"].iloc[0]
     for ax, (column, unit, label) in zip(
         axes, [("MACs", 1e9, "billion MACs an image"), ("parameters", 1e6, "million parameters")], strict=True
     ):
-        for setting, rows in ladder.groupby("setting", sort=False):
+        for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
-        labelled = ladder.drop_duplicates("network")
-        for row in labelled.itertuples():  # to the left of the point; the rightmost one to its right
-            x = getattr(row, column)
-            side = 1 if x == labelled[column].max() else -1
             place = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
-            ax.annotate(row.network, (x / unit, row.error), (8 * side, 0), **place)
+            for row in rows.itertuples():
+                if side < 0 and row.network == crowded:  # no room between its neighbour and itself
+                    continue
+                ax.annotate(row.network, (getattr(row, column) / unit, row.error), (8 * side, 0), **place)
         ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
         ax.margins(x=0.3)
         ax.minorticks_off()
@@ -205,10 +207,13 @@ def error_against_cost(ladder):
 
 
 def object_and_kernels(photograph, box, kernels: dict):
-    """Draw a grey photograph (H, W), a square box (top, left, side) in it, and kernels by size. Returns the figure."""
+    """Draw a grey photograph (H, W), a square box (top, left, side) in it, and kernels by size.
+
+    The kernels are to scale among themselves, not with the photograph. Returns the figure.
+    """
     top, left, side = box
     sizes = list(kernels)
-    figure, axes = plt.subplots(1, len(kernels) + 1, figsize=(9, 3), width_ratios=[len(photograph) / 2, *sizes])
+    figure, axes = plt.subplots(1, len(kernels) + 1, figsize=(9, 3), width_ratios=[1.3 * max(sizes), *sizes])
     axes[0].imshow(photograph)
     axes[0].add_patch(Rectangle((left, top), side, side, fill=False, ec=HIGHLIGHT, lw=2))
     axes[0].set_title(f"the object: {side} pixels wide", loc="center")
