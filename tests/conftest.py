@@ -1,5 +1,34 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import matplotlib
+import pytest
 
 # Figures are drawn in memory, whatever display the machine has. MPLBACKEND would do that too, but the kernels
 # that tests start would inherit it, and show no figures.
 matplotlib.use("Agg")
+
+# Real images for tests: packed sets with a script that unpacks them, beside the repository or where this variable
+# says. They are not part of the project. Tests that want them are skipped without them, unless NEED is set.
+REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED_REAL_IMAGES"
+
+
+@pytest.fixture(scope="session")
+def real_images(tmp_path_factory):
+    """A function that unpacks some real images: (name, split, images per class) → a class-per-folder tree."""
+    packed = Path(os.environ.get(REAL_IMAGES, Path(__file__).parents[2] / "shared" / "data"))
+    script = packed / "unpack.py"
+    if not script.is_file():
+        if os.environ.get(NEED_REAL_IMAGES):
+            pytest.fail(f"{NEED_REAL_IMAGES} is set, and there is no {script}: set {REAL_IMAGES} to the packed sets")
+        pytest.skip(f"no real images: {REAL_IMAGES} names no folder with them")
+
+    def unpack(name, split, per_class):
+        place = tmp_path_factory.mktemp(name)
+        options = ["--only", split, "--per-class", str(per_class)]
+        subprocess.run([sys.executable, script, name, place, *options], check=True, capture_output=True)
+        return place
+
+    return unpack

@@ -1,0 +1,137 @@
+"""Public image sets brought into a folder, whole or not at all.
+
+A set is downloaded, checked and unpacked in a hidden folder beside its place, which it takes by one rename.
+Whatever goes wrong, a half-written set is never found where a whole one is expected.
+"""
+
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+from urllib.error import URLError
+
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.utils import calculate_md5, download_and_extract_archive
+
+PARTIAL = ".partial-"
+DAY, TIMEOUT = 24 * 3600, 60  # seconds: after which a partial folder is abandoned, a silent server given up
+
+
+class DataError(ValueError):
+    """A set of images is not there, not whole or not usable; the message says what to do."""
+
+
+class Archive(NamedTuple):
+    """A public archive: its address, its MD5, the folder that it unpacks to, and what is done with that."""
+
+    url: str
+    md5: str
+    folder: str
+    prepare: Callable[[Path], None] = lambda folder: None
+
+    @property
+    def filename(self) -> str:
+        return self.url.rpartition("/")[2]
+
+
+def sort_validation(folder: Path) -> None:
+    """Move Tiny ImageNet's validation images, which come in one folder, into a folder for each class."""
+    for name, label in read_annotations(folder / "val").items():
+        (folder / "val" / label).mkdir(exist_ok=True)
+        (folder / "val" / "images" / name).rename(folder / "val" / label / name)
+    (folder / "val" / "images").rmdir()
+    (folder / "val" / "val_annotations.txt").unlink()
+
+
+def read_annotations(folder: Path) -> dict[str, str]:
+    """The class of each image, from Tiny ImageNet's own `val_annotations.txt`; {} if the folder has none."""
+    path = folder / "val_annotations.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return dict(line.split("\t")[:2] for line in lines)
+
+
+ARCHIVES = {
+    "cifar10": Archive(CIFAR10.url, CIFAR10.tgz_md5, CIFAR10.base_folder),
+    "tiny-imagenet": Archive(
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+        "tiny-imagenet-200",
+        sort_validation,
+    ),
+}
+
+
+def fetch(name: str, root: Path, download: bool = True) -> Path:
+    """The folder of a set of `ARCHIVES` in `root`, downloaded, checked and unpacked if it is not there.
+
+    An archive that already lies in `root` is used in place of a download. Raises DataError where there is no
+    network or no set and download=False, or where the archive is not the one that its checksum says.
+    """
+    archive, root = ARCHIVES[name], Path(root)
+    target, by_hand = root / archive.folder, root / archive.filename
+    if target.is_dir():
+        return target
+    advice = (
+        f"To do without a download, get {archive.url} (MD5 {archive.md5}) in another way and put it into {root}, "
+        f"or pass the path of a folder that holds the images of each class in a folder of their own"
+    )
+    if not by_hand.is_file() and not download:
+        raise DataError(f"{name} is not in {root}, and download is False. {advice}")
+    if by_hand.is_file() and (found := calculate_md5(by_hand)) != archive.md5:
+        raise DataError(
+            f"{by_hand} is not the archive of {name}: its MD5 is {found} and should be {archive.md5}, so that the "
+            "file is incomplete or another one. Delete it to download it again"
+        )
+    try:
+        with _partial_folder(root) as partial, _timeout(TIMEOUT):
+            if by_hand.is_file():
+                shutil.copy(by_hand, partial)
+            download_and_extract_archive(archive.url, partial, md5=archive.md5)
+            archive.prepare(partial / archive.folder)
+            _put(partial / archive.folder, target)
+    except Exception as error:  # whatever the network, the disk or a decompressor raises
+        raise DataError(
+            f"{name} could not be brought to {root}: {_reason(error)}. Nothing is left there. {advice}"
+        ) from error
+    return target
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, RuntimeError) and "corrupted" in str(error):
+        return "what came was incomplete or has another checksum"
+    if isinstance(error, URLError):
+        return f"the download failed ({error})"
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _partial_folder(root: Path):
+    """A new folder in `root`, removed in the end; those that killed processes left are removed too."""
+    root.mkdir(parents=True, exist_ok=True)
+    for left in root.glob(f"{PARTIAL}*"):
+        if time.time() - left.stat().st_mtime > DAY:
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=root, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _timeout(seconds: float):
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _put(made: Path, target: Path) -> None:
+    try:
+        made.rename(target)
+    except OSError:
+        if not target.is_dir():  # else another process was faster, and its copy is as good
+            raise
