@@ -37,22 +37,24 @@ def assert_same_distribution(one, other):
 
 # --- one distribution ---------------------------------------------------------------------------------------
 
+USUAL = (3 / 4, 4 / 3)
 SHAPES = {
-    "square": (64, 64, (0.08, 1)),
-    "landscape": (40, 100, (0.08, 1)),
-    "portrait": (90, 50, (0.3, 1)),
-    "tiny": (3, 4, (0.08, 1)),
-    "often too long": (10, 100, (0.08, 1)),
+    "square": (64, 64, (0.08, 1), USUAL),
+    "landscape": (40, 100, (0.08, 1), USUAL),
+    "portrait": (90, 50, (0.3, 1), USUAL),
+    "tiny": (3, 4, (0.08, 1), USUAL),
+    "often too long": (10, 100, (0.08, 1), USUAL),
+    "upright patches": (64, 64, (0.2, 0.4), (0.4, 0.8)),
 }
 
 
-@pytest.mark.parametrize("height, width, scale", SHAPES.values(), ids=SHAPES)
-def test_patches_are_drawn_as_by_torchvision(height, width, scale):
+@pytest.mark.parametrize("height, width, scale, ratio", SHAPES.values(), ids=SHAPES)
+def test_patches_are_drawn_as_by_torchvision(height, width, scale, ratio):
     count = 4000
     torch.manual_seed(1)
-    crop, image = v2.RandomResizedCrop(224, scale), torch.empty(3, height, width)
+    crop, image = v2.RandomResizedCrop(224, scale, ratio), torch.empty(3, height, width)
     theirs = np.array([list(crop.make_params([image]).values()) for _ in range(count)])
-    ours = draw_boxes(count, height, width, scale, (3 / 4, 4 / 3), seeded(0)).numpy()
+    ours = draw_boxes(count, height, width, scale, ratio, seeded(0)).numpy()
     for statistic in (
         lambda top, left, h, w: h * w,
         lambda top, left, h, w: w / h,
