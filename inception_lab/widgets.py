@@ -115,5 +115,7 @@ def module_cost(stage: str = "inception_3a") -> ipywidgets.VBox:
     preset.observe(load, "value")
     for slider in sliders:
         slider.observe(redraw, "value")
-    grid = ipywidgets.GridBox(sliders, layout={"grid_template_columns": "50% 50%", "max_width": "720px"})
+    grid = ipywidgets.GridBox(
+        sliders, layout={"grid_template_columns": "repeat(auto-fill, minmax(310px, 1fr))", "max_width": "720px"}
+    )
     return ipywidgets.VBox([preset, grid, view])
