@@ -13,6 +13,7 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from inception_lab import zoo
 from inception_lab.blocks import check_one_of
@@ -156,7 +157,9 @@ class Recipe:
 
 
 def find(name: str) -> Recipe:
-    """The recipe of that name; ValueError for an unknown one, naming all."""
+    """The recipe of that name, or in that JSON file; ValueError for an unknown one, naming all."""
+    if name.endswith(".json") and Path(name).is_file():
+        return Recipe.from_json(Path(name).read_text(encoding="utf-8"))
     check_one_of("recipe", name, RECIPES)
     return RECIPES[name]
 

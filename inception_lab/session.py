@@ -75,8 +75,8 @@ class Session:
         self.clock = Clock(self.fabric.device)
         for metric in self.metrics.values():
             metric.reset()
+        on_rank_zero(self.fabric, self.folder.write_history, self.history)  # killed here, it is written again
         self.save()
-        on_rank_zero(self.fabric, self.folder.write_history, self.history)
         self.progress.end_epoch(row)
 
     def save(self) -> None:
@@ -139,7 +139,6 @@ class Session:
         metrics["images_per_second"] = self.step * self.recipe.batch / seconds
         metrics["waiting_percent"] = waited / seconds
         about = {"classes": self.data.classes, "mean": self.data.mean, "std": self.data.std}
-        on_rank_zero(self.fabric, self.folder.write_history, self.history)
         on_rank_zero(self.fabric, self.folder.finish, self.result, self.recipe, about, metrics)
         return metrics
 
