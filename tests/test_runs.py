@@ -12,7 +12,7 @@ import pytest
 import tiny
 import torch
 from safetensors.torch import load_file, save_file
-from test_training import history, quietly
+from test_training import history, one_thread, quietly  # noqa: F401, a fixture is asked for by name
 
 from inception_lab import checkpoints
 from inception_lab.checkpoints import RunError
