@@ -37,26 +37,32 @@ def open_data(recipe: Recipe, source: str | Path | None = None) -> Data:
     from inception_lab import datasets  # here, because torchvision's transforms are slow to import
     from inception_lab.augment import Augmentation
 
-    source, size = source or recipe.data, recipe.image_size
-    small = str(source) in datasets.NAMES  # all in memory, and augmented on the device
+    source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
     crops = recipe.augmentation in ("crop", "paper")
-    length, augment = recipe.train_images or None, None
-    train = datasets.load(source, "train", size=size if small or not crops else None, length=length)
+    train = datasets.load(source, "train", size=size if recipe.in_memory or not crops else None, length=length)
     val = datasets.load(source, "val", size=size)
-    if recipe.augmentation != "none":
-        augment = Augmentation(
-            size,
-            scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),
-            ratio=(3 / 4, 4 / 3) if crops else (1.0, 1.0),
-            photometric=0.5 if recipe.augmentation == "paper" else 0.0,
-            mean=train.mean,
-            std=train.std,
-        )
-    if small:
+    augment = Augmentation(
+        size,
+        scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),
+        ratio=(3 / 4, 4 / 3) if crops else (1.0, 1.0),
+        photometric=0.5 if recipe.augmentation == "paper" else 0.0,
+        mean=train.mean,
+        std=train.std,
+    )
+    if recipe.in_memory:
+        check_memory(len(train) + len(val), size)
         train, val = datasets.in_memory(train, recipe.workers), datasets.in_memory(val, recipe.workers)
-    elif augment:  # photographs are read, cropped and augmented by the workers
-        train, augment = datasets.Part(train, transform=augment.transform()), None
-    return Data(train, val, val.classes, val.mean, val.std, augment)
+    elif recipe.augmentation != "none":
+        train = datasets.Part(train, transform=augment.transform())
+    on_device = augment if recipe.in_memory and recipe.augmentation != "none" else None
+    return Data(train, val, val.classes, val.mean, val.std, on_device)
+
+
+def check_memory(images: int, size: int, limit: float = 16e9) -> None:
+    """Raise ValueError where so many RGB images of that size are more than `limit` bytes."""
+    if images * 3 * size**2 > limit:
+        wanted = f"{images:,} images of {size}×{size} pixels are {images * 3 * size**2 / 1e9:.0f} GB"
+        raise ValueError(f"in_memory must be false for these data: {wanted}, over the {limit / 1e9:.0f} GB allowed")
 
 
 def seed_of(*place) -> int:

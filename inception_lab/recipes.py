@@ -50,7 +50,8 @@ class Recipe:
     aux_weight: of each auxiliary loss. decay_all: weight decay acts on biases and norm parameters too.
     averaging: "none", "polyak" (the mean of the weights after each step from epoch `average_from` on) or "ema"
         (an exponential average with `average_decay`, from the same epoch on).
-    precision: "32-true" or "bf16-mixed", Fabric's names. workers: processes that read a folder's images.
+    in_memory: hold all images, at `image_size`, and augment them on the device, a batch at a time; else `workers`
+        processes read and augment them. precision: "32-true" or "bf16-mixed", Fabric's names.
     checkpoint_every: steps between two checkpoints inside an epoch; 0 for none but the one at its end.
 
     Raises ValueError for a value of the wrong type or out of range, naming the field.
@@ -62,6 +63,7 @@ class Recipe:
     data: str = "shapes"
     image_size: int = 64
     train_images: int = 0
+    in_memory: bool = True
     optimiser: str = "sgd"
     learning_rate: float = 0.05
     momentum: float = 0.9
@@ -219,14 +221,14 @@ _RECIPES = (
            weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
            precision="bf16-mixed", channels_last=True, checkpoint_every=200),
     # The paper's: PAPER says where each value comes from.
-    Recipe("imagenet-2014", "googlenet", {}, "imagenet", 224, augmentation="paper", smallest_crop=0.08,
-           learning_rate=0.01, momentum=0.9, schedule="paper", epochs=250, batch=32, aux_weight=0.3,
+    Recipe("imagenet-2014", "googlenet", {}, "imagenet", 224, in_memory=False, augmentation="paper",
+           smallest_crop=0.08, learning_rate=0.01, momentum=0.9, schedule="paper", epochs=250, batch=32, aux_weight=0.3,
            weight_decay=2e-4, averaging="polyak", average_from=240, workers=8, checkpoint_every=2000),
     # Linear scaling (0.1 a 256 images), 5 epochs of warm-up and weight decay 1e-4: Goyal et al. 2017,
     # arXiv:1706.02677. Cosine, no decay of biases and norms: He et al. 2018, arXiv:1812.01187. Label smoothing
     # and averaged weights: Szegedy et al. 2015, arXiv:1512.00567. The rest is ours.
-    Recipe("imagenet-modern", "googlenet-bn", {}, "imagenet", 224, augmentation="crop", smallest_crop=0.08,
-           learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=90, batch=1024,
+    Recipe("imagenet-modern", "googlenet-bn", {}, "imagenet", 224, in_memory=False, augmentation="crop",
+           smallest_crop=0.08, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=90, batch=1024,
            weight_decay=1e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.9999,
            precision="bf16-mixed", channels_last=True, compile=True, workers=12, checkpoint_every=250),
 )

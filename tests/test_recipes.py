@@ -34,7 +34,17 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
     assert (recipe.schedule, recipe.averaging, recipe.aux_weight, recipe.image_size) == ("paper", "polyak", 0.3, 224)
     assert (recipe.augmentation, recipe.smallest_crop) == ("paper", 0.08)
     # The computer's business, what is off, and the seed are nobody's numbers.
-    ours = {"name", "options", "data", "train_images", "accumulation", "average_decay", "precision", "seed"}
+    ours = {
+        "name",
+        "options",
+        "data",
+        "train_images",
+        "in_memory",
+        "accumulation",
+        "average_decay",
+        "precision",
+        "seed",
+    }
     ours |= {"channels_last", "compile", *HOW_IT_RUNS}
     assert PAPER.keys() == {f.name for f in fields(Recipe)} - ours
     assert all(source.startswith(("paper, ", "not in the paper: ")) for source in PAPER.values())
