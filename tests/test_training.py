@@ -142,6 +142,19 @@ def test_images_are_normalised_and_laid_out():
     assert torch.equal(normalise(made, data, tiny.recipe()), made)  # floats have been normalised already
 
 
+@pytest.mark.parametrize("kind", [tiny.InMemory, tiny.Stripes])
+def test_processes_share_the_validation_images_in_order(kind):
+    data, recipe = tiny.data(kind=kind, val=21), tiny.recipe(accumulation=2)
+    shares = [list(in_order(data, recipe, CPU, rank, 3)) for rank in range(3)]
+    assert [len(images) for images, _ in shares[0]] == [7]
+    assert [len(images) for images, _ in in_order(data, recipe, CPU)] == [8, 8, 5]
+    for rank, share in enumerate(shares):
+        images, labels = share[0]
+        expected = [data.val[i] for i in range(rank, 21, 3)]
+        assert torch.equal(images, normalise(torch.stack([image for image, _ in expected]), data, recipe))
+        assert labels.tolist() == [label for _, label in expected]
+
+
 @pytest.mark.parametrize(
     "recipe, processes, message",
     [
