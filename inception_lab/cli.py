@@ -1,21 +1,29 @@
-"""The command line: `inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]`."""
+"""The command line.
+
+inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
+inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
+"""
 
 import argparse
 import json
 import sys
 
-from inception_lab import zoo
+from inception_lab import recipes, zoo
+from inception_lab.checkpoints import RunError
 from inception_lab.costs import Count, count
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, or 2 for a wrong argument, told on standard error."""
+    """Run the command line; returns the exit status: 0, 2 for a wrong argument, 1 for a run that cannot go on.
+
+    What was wrong is told on standard error.
+    """
     args = _parser().parse_args(arguments)
     try:
         return args.run(args)
-    except ValueError as error:
+    except (ValueError, RunError) as error:
         print(f"inception-lab: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, RunError) else 2
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -35,7 +43,33 @@ def _parser() -> argparse.ArgumentParser:
     counting.add_argument("--by", choices=["layer", "stage"], help="a row a layer, or a row a stage")
     counting.add_argument("--json", action="store_true", help="print JSON, with shapes as lists")
     counting.set_defaults(run=_count)
+
+    training = commands.add_parser(
+        "train",
+        help="train a network by a recipe",
+        description="Train by a recipe into a run folder, or go on with a run that was stopped.",
+        epilog=f"Recipes: {', '.join(recipes.RECIPES)}",
+    )
+    training.add_argument("recipe", metavar="RECIPE", help="one of those below, or a recipe.json")
+    training.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the recipe's)")
+    training.add_argument("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
+    training.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    training.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a part of the recipe")
+    training.add_argument("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
+    training.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
+    training.add_argument("--quiet", action="store_true", help="show no progress")
+    training.set_defaults(run=_train)
     return parser
+
+
+def _train(args) -> int:
+    from inception_lab.training import train  # here, because it takes seconds to import what trains
+
+    recipe = recipes.find(args.recipe).with_settings(args.set)
+    options = dict(data=args.data, resume=args.resume, progress=not args.quiet)
+    metrics = train(recipe, args.out, devices=args.devices, nodes=args.nodes, **options)
+    print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
+    return 0
 
 
 def _count(args) -> int:

@@ -1,0 +1,109 @@
+"""Training state in one file that is whole or not there: written atomically, read without running code from it.
+
+A checkpoint is a safetensors file: weights, averaged weights and the optimiser's state as tensors, and as JSON in its
+metadata the recipe, the place in the run and the history. The order of the images and all random numbers follow from
+the recipe and the place (see `batches`), so that no generator's state has to be kept.
+"""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+FORMAT = "inception-lab training state 1"
+
+
+class RunError(RuntimeError):
+    """A training run cannot go on: what stopped it, and what is there to go on from."""
+
+
+def write(path: Path, content: bytes, previous: Path | None = None) -> None:
+    """Put a file in place as a whole, so that a reader finds the old content or the new one, whenever we are killed.
+
+    previous: where the old file is kept. Raises RunError where it cannot be written, such as on a full disk.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # before the name: else a power cut could leave the name with no content
+        if previous and path.exists():
+            os.replace(path, previous)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise RunError(
+            f"{path} could not be written ({error.strerror}); what was there before is still there"
+        ) from error
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on the disk, where the system can do that (Windows cannot)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def save(path: Path, tensors: dict[str, torch.Tensor], state: dict, previous: Path) -> None:
+    """Write a checkpoint and keep the one before as `previous`. state: what JSON can hold."""
+    # The file holds tensors row by row. The optimiser's elements must come back in the order they had in memory,
+    # because the rounding of vectorised and of strided loops may differ in the last bit.
+    strides = {name: t.stride() for name, t in tensors.items() if not t.is_contiguous()}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    metadata = {"format": FORMAT, "state": json.dumps(state), "strides": json.dumps(strides)}
+    write(path, safetensors.torch.save(tensors, metadata), previous)
+
+
+def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """The tensors and the state of a checkpoint. Raises RunError for a file that is truncated or something else."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is truncated or no checkpoint ({error})") from error
+    if metadata.get("format") != FORMAT:
+        raise RunError(f"{path} is no checkpoint of this library: its format is {metadata.get('format')!r}")
+    for name, stride in json.loads(metadata["strides"]).items():
+        tensors[name] = torch.empty_strided(tensors[name].shape, stride, dtype=tensors[name].dtype).copy_(tensors[name])
+    return tensors, json.loads(metadata["state"])
+
+
+def pack(model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None = None) -> dict:
+    """The tensors of a run by name: model.NAME, average.NAME and optimiser.NUMBER.NAME."""
+    tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": t for name, t in average.state_dict().items()}
+    for number, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser.{number}.{key}": t for key, t in values.items() if t is not None}
+    return tensors
+
+
+def unpack(tensors: dict, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
+    """Put the tensors of `pack` back. Raises RunError, before anything is changed, where they do not fit."""
+    weights = ("model.", "average.")
+    wanted = {n: t for n, t in pack(model, optimiser, average).items() if n.startswith(weights)}
+    found = {n: t for n, t in tensors.items() if n.startswith(weights)}
+    wrong = [n for n in wanted | found if n not in wanted or n not in found or wanted[n].shape != found[n].shape]
+    if wrong:
+        raise RunError(f"the checkpoint is of another network: {', '.join(wrong[:3])} of {len(wrong)} do not fit")
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(found[name])
+    state: dict[int, dict] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimiser."):
+            _, number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})

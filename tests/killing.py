@@ -1,0 +1,83 @@
+"""Processes that train and are killed: started from a server that has imported PyTorch once, so that each is quick."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+HERE = Path(__file__).parent
+context = multiprocessing.get_context("forkserver")
+context.set_forkserver_preload(["tiny", "inception_lab.training", "pytest"])
+
+
+def start(function, *arguments):
+    """A process that calls a function of this module, or another that the server can import."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{HERE}{os.pathsep}{HERE.parent}"  # for the server, which starts with the first process
+    process = context.Process(target=function, args=arguments)
+    process.start()
+    if before is None:
+        del os.environ["PYTHONPATH"]
+    else:
+        os.environ["PYTHONPATH"] = before
+    return process
+
+
+def run(function, *arguments, kill_after: float | None = None) -> bool:
+    """Whether the process was killed by SIGKILL: by us, after so many seconds, or by itself. It must not fail."""
+    process = start(function, *arguments)
+    process.join(60 if kill_after is None else kill_after)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
+    return process.exitcode != 0
+
+
+def training(out: Path, recipe) -> None:
+    """Begin the run of a folder, or go on with it."""
+    import tiny
+    import torch
+
+    from inception_lab.training import train
+
+    torch.set_num_threads(1)
+    train(recipe, out, data=tiny.data(), resume=True, progress=False, accelerator="cpu")
+
+
+def training_that_dies_while_it_writes(out: Path, recipe, fatal: int) -> None:
+    """The same, killed at the `fatal`-th step of writing: before it, or half through it where it can be halved."""
+    from inception_lab import checkpoints
+
+    calls = 0
+
+    def deadly(function):
+        def call(*arguments, **options):
+            nonlocal calls
+            calls += 1
+            if calls == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*arguments, **options)
+
+        return call
+
+    class File:
+        def __init__(self, path, mode):
+            self.file = open(path, mode, buffering=0)  # noqa: SIM115, closed by __exit__
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            self.file.close()
+
+        def write(self, content):
+            self.file.write(content[: len(content) // 2])
+            deadly(self.file.write)(content[len(content) // 2 :])
+
+        def __getattr__(self, name):
+            return getattr(self.file, name)
+
+    checkpoints.open = deadly(File)
+    os.fsync, os.replace, os.unlink = deadly(os.fsync), deadly(os.replace), deadly(os.unlink)
+    training(out, recipe)

@@ -1,0 +1,81 @@
+"""Networks, images and recipes small enough to train in a test, for this process and for those that tests start."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from inception_lab import zoo
+from inception_lab.batches import Data
+from inception_lab.designs import Design, Row
+from inception_lab.googlenet import GoogLeNet
+from inception_lab.recipes import Recipe
+
+SIZE, CLASSES = 12, 4
+
+# fmt: off
+TABLE = (
+    Row("conv1",        "convolution",  3, 2, 1, 8),
+    Row("conv2",        "convolution",  3, 1, 2, 0,  0, 8, 16),
+    Row("inception_3a", "inception",    0, 1, 2, 0,  4, 4, 8, 2, 4, 4),
+    Row("pool3",        "max pool",     3, 2, 0),
+    Row("inception_4a", "inception",    0, 1, 2, 0,  8, 8, 8, 4, 8, 8),
+)
+# fmt: on
+PLAIN = Design(TABLE, dropout=0.0, aux_after=(), aux_pool="adaptive")
+NETWORKS = {
+    "tiny-lrn": PLAIN,
+    "tiny-bn": replace(PLAIN, norm="batch", bias=False, dropout=0.3),
+    "tiny-aux": replace(PLAIN, aux_after=("inception_3a",), aux_dropout=0.0),
+}
+for _name, _design in NETWORKS.items():
+    zoo.ZOO[_name] = zoo.Entry(partial(GoogLeNet, _design), SIZE, "the tests")
+
+
+class Stripes(Dataset):
+    """Coloured stripes on noise: horizontal or vertical, reddish or bluish, uint8 (3, 12, 12)."""
+
+    def __init__(self, count: int, seed: int):
+        rng = np.random.default_rng(seed)
+        labels = rng.integers(0, CLASSES, count)
+        images = rng.integers(0, 120, (count, 3, SIZE, SIZE))
+        for image, label in zip(images, labels, strict=True):
+            start, channel = rng.integers(0, 3), 0 if label < 2 else 2
+            stripes = image[channel].T if label % 2 else image[channel]
+            stripes[start::3] += 80
+        self.pixels, self.classes = torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        return self.pixels[i], int(self.classes[i])
+
+
+class InMemory(Stripes):
+    """The same, in the form that is held in memory as a whole."""
+
+    @property
+    def images(self) -> torch.Tensor:
+        return self.pixels
+
+    @property
+    def labels(self) -> torch.Tensor:
+        return self.classes
+
+
+def flip(images: torch.Tensor) -> torch.Tensor:
+    """Mirror each image or not, by the global random numbers."""
+    return torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images, images.flip(-1))
+
+
+def data(train: int = 64, val: int = 50, kind=InMemory, augment=flip) -> Data:
+    names = ["red rows", "red columns", "blue rows", "blue columns"]
+    return Data(kind(train, 0), kind(val, 1), names, (0.4,) * 3, (0.25,) * 3, augment)
+
+
+def recipe(network: str = "tiny-lrn", **settings) -> Recipe:
+    usual = dict(data="stripes", image_size=SIZE, epochs=2, batch=16, learning_rate=0.05, schedule="constant")
+    return Recipe("tiny", network, **usual | settings)
