@@ -176,14 +176,7 @@ def _typed(f: dataclasses.Field, value):
     if f.type is float and type(value) is int:
         value = float(value)
     if type(value) is not f.type or (f.type is float and not math.isfinite(value)):
-        kind = {
-            str: "a text",
-            int: "a whole number",
-            float: "a finite number",
-            bool: "true or false",
-            dict: "an object",
-        }
-        raise ValueError(f"{f.name} must be {kind[f.type]}, got {value!r}")
+        raise ValueError(f"{f.name} must be {KINDS[f.type]}, got {value!r}")
     return dict(value) if f.type is dict else value
 
 
