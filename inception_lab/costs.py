@@ -185,7 +185,8 @@ def _image_size(size) -> tuple[int, int, int]:
 
 
 def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Count:
-    # In training, batch normalisation of a 1×1 map needs two images. All costs are proportional to the batch.
+    # In training, batch normalisation of a 1×1 map needs two images. What layers compute and write is proportional
+    # to the batch.
     batch = 2 if model.training else 1
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     image = torch.empty(batch, *input_size, device="meta", dtype=dtype)

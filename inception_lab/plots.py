@@ -258,7 +258,7 @@ def share_of_variance(curves: dict, title: str, ax=None):
 
 
 def receptive_fields(photograph, fields: dict):
-    """Draw the receptive fields of units in the middle of a square grey photograph (H, W).
+    """Draw receptive fields over a square grey photograph (H, W), each as if its unit stood exactly in the middle.
 
     fields: stage → side of its field in pixels. On the left those that fit into the photograph, on the right, at
     another scale, those that reach over its edge. Returns the figure.
