@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-FIVE_BY_FIVE = {"5x5": (5,), "3x3": (3,), "two 3x3": (3, 3)}
+FIVE_BY_FIVE = {"5x5": (5,), "3x3": (3,), "two 3x3": (3, 3), "1x1": (1,), "7x7": (7,)}
 
 
 class Widths(NamedTuple):
@@ -73,9 +73,9 @@ class Inception(nn.Module):
 
     (N, in_channels, H, W) → (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉).
 
-    `widths` are six numbers, see `Widths`. `five_by_five` says what stands in the 5×5 path: "5x5" (the
-    paper), "3x3" (torchvision) or "two 3x3" (pytorch-cifar, Inception-v2). `pool` is "max" or "avg".
-    `unit` makes a convolution unit; the designs pass one with batch normalisation.
+    `widths` are six numbers, see `Widths`. `five_by_five` says what stands in the 5×5 path: "5x5" (the paper), "3x3"
+    (torchvision), "two 3x3" (pytorch-cifar, Inception-v2) or, for experiments, "1x1" and "7x7". `pool` is "max" or
+    "avg". `unit` makes a convolution unit; the designs pass one with batch normalisation.
 
     Raises ValueError for an unknown option, a width that is negative, or a path with half its widths.
     """

@@ -32,7 +32,7 @@ class Session:
         self.recipe, self.data, self.fabric, self.folder = recipe, data, fabric, runs.RunFolder(out)
         self.batches = Batches(recipe, data, fabric.device, fabric.global_rank, fabric.world_size)
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
-        seed_all(seed_of(recipe.seed, "weights"))
+        seed_all(seed_of(recipe.weights_seed, "weights"))
         self.model = zoo.build(recipe.network, len(data.classes), **recipe.options).to(fabric.device)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)

@@ -8,14 +8,14 @@ What torchvision or timm has is taken from there, with new weights: nothing is d
 
 import difflib
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 from torch import nn
 
 from inception_lab import classics
-from inception_lab.designs import DESIGNS
+from inception_lab.designs import DESIGNS, Design
 from inception_lab.googlenet import GoogLeNet
+from inception_lab.variants import vary
 
 
 class Entry(NamedTuple):
@@ -30,7 +30,8 @@ def build(name: str, num_classes: int | None = None, **options) -> nn.Module:
     """The network of that name with new weights, in training mode.
 
     name: one of `names()`. num_classes: the published number by default (1000, or 10 for CIFAR networks).
-    options: of the network's own constructor, such as `aux=False` for a GoogLeNet.
+    options: of the network's own constructor; for a GoogLeNet `aux=False`, `in_channels`, and what
+        `variants.vary` takes, such as `dropout=0.0` or `modules="3x3 alone"`.
 
     Raises ValueError for an unknown name, offering the closest ones, and for a number of classes below 1.
     """
@@ -54,6 +55,13 @@ def entry(name: str) -> Entry:
     close = difflib.get_close_matches(str(name).lower().replace("_", "-"), ZOO, n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise ValueError(f"name {name!r} is not in the zoo; {hint}All names: {', '.join(ZOO)}")
+
+
+def _googlenet(design: Design) -> Callable[..., nn.Module]:
+    def make(*, num_classes: int | None = None, aux: bool | None = None, in_channels: int = 3, **departures):
+        return GoogLeNet(vary(design, **departures), num_classes, in_channels=in_channels, aux=aux)
+
+    return make
 
 
 def _torchvision(model: str, **defaults) -> Callable[..., nn.Module]:
@@ -86,6 +94,10 @@ GOOGLENETS = {
     "googlenet-pytorch-cifar": (32, "kuangliu/pytorch-cifar, models/googlenet.py"),
     "googlenet-d2l": (96, "Dive into Deep Learning, section 8.4"),
     "googlenet-uva": (32, "UvA Deep Learning tutorial 5"),
+    "googlenet-laptop": (
+        64,
+        "this course: googlenet-bn at a quarter of its width",
+    ),
     "googlenet-32": (32, "the paper's network with a stem for 32×32 images"),
     "googlenet-64": (64, "the paper's network with a stem for 64×64 images"),
     "googlenet-bn-32": (32, "googlenet-bn with a stem for 32×32 images"),
@@ -102,7 +114,7 @@ ZOO = {
         vgg: Entry(_torchvision(vgg), 224, "Simonyan & Zisserman 2014, arXiv:1409.1556")
         for vgg in ("vgg11", "vgg13", "vgg16", "vgg19")
     },
-    **{name: Entry(partial(GoogLeNet, DESIGNS[name]), size, source) for name, (size, source) in GOOGLENETS.items()},
+    **{name: Entry(_googlenet(DESIGNS[name]), size, source) for name, (size, source) in GOOGLENETS.items()},
     "inception-v3": Entry(
         _torchvision("inception_v3", init_weights=True), 299, "Szegedy et al. 2015, arXiv:1512.00567"
     ),

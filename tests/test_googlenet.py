@@ -243,7 +243,7 @@ def test_wrong_channels_are_refused(shape):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"five_by_five": "5×5"}, "five_by_five must be one of '5x5', '3x3', 'two 3x3', got '5×5'"),
+        ({"five_by_five": "5×5"}, "five_by_five must be one of '5x5', '3x3', .*, got '5×5'"),
         ({"table": ()}, "table must have at least one row"),
         ({"table": change(TABLE_1, "pool1", type="avg pool")}, "type of row pool1 must be one of .*got 'avg pool'"),
         ({"table": change(TABLE_1, "conv1", channels=0)}, "row conv1 must have channels"),

@@ -176,7 +176,7 @@ def test_a_batch_that_cannot_be_shared_is_refused(recipe, processes, message):
 
 def by_hand(recipe, data, average=None):
     """The same training in plain PyTorch: SGD, one loss, batches and random numbers from `Batches`."""
-    seed_all(seed_of(recipe.seed, "weights"))
+    seed_all(seed_of(recipe.weights_seed, "weights"))
     model = build(recipe.network, 4)
     optimiser = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
     batches, losses = Batches(recipe, data, CPU), []

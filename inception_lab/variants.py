@@ -1,0 +1,79 @@
+"""Designs for experiments: a published design with one thing changed.
+
+    vary(DESIGNS["googlenet-laptop"], norm="none", bias=True)
+    vary(DESIGNS["googlenet-laptop"], modules="3x3 alone")
+
+`zoo.build("googlenet-laptop", modules="3x3 alone")` does the same, and so do a recipe's options.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from inception_lab.blocks import FIVE_BY_FIVE, check_one_of
+from inception_lab.designs import Design, Row
+
+KERNELS = (1, 3, 5, 7)
+
+
+def vary(design: Design, modules: str = "inception", **fields) -> Design:
+    """The design with some fields replaced (see `Design`) and its modules changed as `MODULES` says.
+
+    Raises ValueError for an unknown field or value. The number of classes and the table are not varied here.
+    """
+    allowed = sorted(Design.__dataclass_fields__.keys() - {"table", "num_classes"})
+    for name in fields:
+        check_one_of("option", name, [*allowed, "aux", "in_channels", "modules"])
+    check_one_of("modules", modules, MODULES)
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}  # from JSON
+    return MODULES[modules](replace(design, **fields))
+
+
+def one_kernel(design: Design, kernel: int) -> Design:
+    """Each module as a single path, 1×1 then `kernel`×`kernel`, with the module's own MACs and output channels.
+
+    A module of M MACs a position with c input and C output channels becomes a reduction to r channels with
+    M = c·r + kernel²·r·C. What rounding r leaves over is given to the next module, so that the totals agree.
+    """
+    rows, channels, area, rest = [], 0, 1.0, 0.0
+    for row in design.table:
+        if row.type == "inception":
+            width = row.widths.out_channels(channels)
+            each = channels + kernel**2 * width  # MACs a position for one channel of the reduction
+            wanted = macs_a_position(row, channels, design.five_by_five) + rest / area
+            reduce = max(1, round(wanted / each))
+            rest = (wanted - reduce * each) * area
+            row = row._replace(one=0, three_reduce=0, three=0, five_reduce=reduce, five=width, pool_proj=0)
+            channels = width
+        else:
+            channels = row.three or row.channels or channels
+            area /= row.stride**2
+        rows.append(row)
+    return replace(design, table=tuple(rows), five_by_five=f"{kernel}x{kernel}")
+
+
+def macs_a_position(row: Row, channels: int, five_by_five: str) -> int:
+    """The multiply-accumulates of an Inception module at one position of its output, for stride 1."""
+    w = row.widths
+    kernels = FIVE_BY_FIVE[five_by_five]
+    inner = [w.five_reduce] + [w.five] * (len(kernels) - 1)
+    five = sum(k * k * c * w.five for k, c in zip(kernels, inner, strict=True))
+    return (
+        channels * (w.one + w.three_reduce + w.five_reduce + (w.pool_proj or 0)) + 9 * w.three_reduce * w.three + five
+    )
+
+
+def without_path(design: Design, *columns: str) -> Design:
+    """Each module without the path of these columns of Table 1. It costs less, and its output is narrower."""
+    none = dict.fromkeys(columns, 0)
+    rows = (row._replace(**none) if row.type == "inception" else row for row in design.table)
+    return replace(design, table=tuple(rows))
+
+
+MODULES = {
+    "inception": lambda design: design,
+    **{f"{k}x{k} alone": partial(one_kernel, kernel=k) for k in KERNELS},
+    "without 1x1": lambda design: without_path(design, "one"),
+    "without 3x3": lambda design: without_path(design, "three_reduce", "three"),
+    "without 5x5": lambda design: without_path(design, "five_reduce", "five"),
+    "without pool": lambda design: without_path(design, "pool_proj"),
+}
