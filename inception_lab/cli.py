@@ -2,6 +2,7 @@
 
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
+inception-lab record RUN [--name NAME] [--no-weights]
 """
 
 import argparse
@@ -59,6 +60,16 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
     training.add_argument("--quiet", action="store_true", help="show no progress")
     training.set_defaults(run=_train)
+
+    recording = commands.add_parser(
+        "record",
+        help="keep a finished run in data/runs",
+        description="Copy a finished run to data/runs, with half-precision weights, and list it in the README there.",
+    )
+    recording.add_argument("folder", metavar="RUN", help="a run folder")
+    recording.add_argument("--name", metavar="NAME", help="of the copy (default: the run folder's)")
+    recording.add_argument("--no-weights", action="store_true", help="leave the weights out, to save space")
+    recording.set_defaults(run=_record)
     return parser
 
 
@@ -69,6 +80,13 @@ def _train(args) -> int:
     options = dict(data=args.data, resume=args.resume, progress=not args.quiet)
     metrics = train(recipe, args.out, devices=args.devices, nodes=args.nodes, **options)
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
+    return 0
+
+
+def _record(args) -> int:
+    from inception_lab.records import record
+
+    print(record(args.folder, args.name, weights=not args.no_weights))
     return 0
 
 

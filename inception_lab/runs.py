@@ -24,6 +24,7 @@ from inception_lab import checkpoints, zoo
 from inception_lab.checkpoints import RunError
 from inception_lab.recipes import Recipe
 
+HEADS = ("aux1.", "aux2.")  # what the names of the auxiliary heads' weights begin with
 PACKAGES = ("inception-lab", "torch", "torchvision", "lightning-fabric", "torchmetrics", "safetensors", "numpy")
 
 
@@ -146,8 +147,9 @@ class RunFolder:
 def load_model(folder: str | Path) -> tuple[nn.Module, dict]:
     """The trained network of a run folder, in evaluation mode, and what belongs to it.
 
-    The second part has `recipe` (a Recipe), `classes`, `mean` and `std` (of images from 0 to 1). Raises RunError for
-    a folder without finished weights.
+    The second part has `recipe` (a Recipe), `classes`, `mean` and `std` (of images from 0 to 1). Weights that were
+    kept in half precision come back in single precision; where the heads were not kept, the network has none.
+    Raises RunError for a folder without finished weights.
     """
     path = Path(folder) / "model.safetensors"
     if not path.exists():
@@ -155,8 +157,11 @@ def load_model(folder: str | Path) -> tuple[nn.Module, dict]:
     with safe_open(path, framework="pt") as file:
         about = {key: value if key == "recipe" else json.loads(value) for key, value in file.metadata().items()}
     about["recipe"] = Recipe.from_json(about["recipe"])
-    model = zoo.build(about["recipe"].network, len(about["classes"]), **about["recipe"].options)
-    model.load_state_dict(safetensors.torch.load_file(path))
+    weights, options = safetensors.torch.load_file(path), about["recipe"].options
+    model = zoo.build(about["recipe"].network, len(about["classes"]), **options)
+    if getattr(model, "heads", None) and not any(name.startswith(HEADS) for name in weights):
+        model = zoo.build(about["recipe"].network, len(about["classes"]), **options | {"aux": False})
+    model.load_state_dict(weights)
     return model.eval(), about
 
 
