@@ -2,6 +2,7 @@
 
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
+inception-lab study [NAME] [--seeds N] [--arms ARM...] [--out CSV] [--runs DIR] [--set KEY=VALUE]
 """
 
 import argparse
@@ -59,6 +60,23 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
     training.add_argument("--quiet", action="store_true", help="show no progress")
     training.set_defaults(run=_train)
+
+    study = commands.add_parser(
+        "study",
+        help="compare networks or recipes over several seeds",
+        description="Train what of a study has not been trained yet, and print how its arms compare. It can be stopped "
+        "and called again. Several processes may train different arms of one study side by side.",
+    )
+    study.add_argument("name", nargs="?", metavar="NAME", help="a study; without one, what studies there are")
+    study.add_argument("--seeds", type=int, metavar="N", help="runs an arm (default: the study's)")
+    study.add_argument("--arms", nargs="+", metavar="ARM", help="some of the arms (default: all)")
+    study.add_argument("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
+    study.add_argument("--runs", metavar="DIR", help="the folder of run folders (default: runs/studies/NAME)")
+    study.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all arms; needs --out"
+    )
+    study.add_argument("--quiet", action="store_true", help="show no progress")
+    study.set_defaults(run=_study)
     return parser
 
 
@@ -69,6 +87,20 @@ def _train(args) -> int:
     options = dict(data=args.data, resume=args.resume, progress=not args.quiet)
     metrics = train(recipe, args.out, devices=args.devices, nodes=args.nodes, **options)
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
+    return 0
+
+
+def _study(args) -> int:
+    from inception_lab import studies  # here, because it takes seconds to import what trains
+
+    if args.name is None:
+        print(studies.overview())
+        return 0
+    study = studies.find(args.name).with_settings(args.set)
+    options = dict(out=args.out, runs=args.runs, progress=not args.quiet)
+    frame = studies.run(study, args.seeds, args.arms, **options)
+    print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the difference:")
+    print(studies.compare(frame).reset_index().to_string(index=False, float_format="{:.2f}".format, na_rep=""))
     return 0
 
 
