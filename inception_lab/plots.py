@@ -312,10 +312,13 @@ def study(frame, column: str = "val_top1_error", label: str | None = None, cost:
         mean = runs[column].mean()
         ax.plot([mean, mean], [y - 0.3, y + 0.3], color=INK, lw=2)
         ax.plot(runs[column], [y] * len(runs), "o", color=HIGHLIGHT, alpha=0.6, mec="none")
-    names = [f"{arm}\n{runs[cost].iloc[0] / 1e6:.3g} million {cost}" if cost else arm for arm, runs in arms.items()]
-    names = [name.replace("macs", "MACs") for name in names]
+    names = list(arms)
+    if cost:
+        unit = "million MACs" if cost == "macs" else "million parameters"
+        names = [f"{arm}\n{runs[cost].iloc[0] / 1e6:,.1f} {unit}" for arm, runs in arms.items()]
     ax.set(yticks=range(len(arms)), yticklabels=names, ylim=(len(arms) - 0.5, -0.5))
-    label = label or column.replace("_", " ") + (" (%)" if "error" in column else "")
-    ax.set(xlabel=label, title="A point a run, a line the mean of an arm")
+    name = column.replace("val_", "validation ").replace("top1", "top-1").replace("top5", "top-5").replace("_", " ")
+    ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
+    ax.set(title="A point a run, a line the mean of an arm")
     ax.grid(axis="y", color=QUIET, alpha=0.3)
     return ax

@@ -257,11 +257,12 @@ def read(name_or_path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         names = ", ".join(map(repr, STUDIES))
         raise ValueError(f"name_or_path must be one of {names} once it has been run, or a file; there is no {path}")
-    empty = {column: [""] for column, kind in COLUMNS.items() if kind is float}  # an arm may be called "None"
     try:
-        rows = pd.read_csv(path, dtype=COLUMNS, keep_default_na=False, na_values=empty, float_precision="round_trip")
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False)  # an arm may be called "None"
         if list(rows.columns) != list(COLUMNS):
             raise ValueError(f"its columns differ in {sorted(set(rows) ^ set(COLUMNS)) or 'their order'}")
+        floats = [column for column, kind in COLUMNS.items() if kind is float]
+        rows = rows.replace(dict.fromkeys(floats, {"": "nan"})).astype(COLUMNS)
         for text in rows["recipe"]:
             Recipe.from_json(text)
     except ValueError as error:
