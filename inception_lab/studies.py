@@ -100,7 +100,7 @@ COLUMNS = {  # of a study's file, with their types; where a float is not known, 
     "steps": int,
     "train_images": int,  # in the training set
     "classes": int,
-    "seconds": float,  # of training, without evaluation
+    "seconds": float,  # of the training loop, without evaluation
     "images_per_second": float,
     "device": str,  # this and what follows: where and when the run was begun
     "torch": str,
@@ -149,6 +149,7 @@ def run(
 
     It can be killed at any moment and called again. A run that has its row is not trained again, even where its
     folder is gone; a finished run folder is only read. So several processes may train different arms side by side.
+    Of the processes of one run (see `train`), the first alone writes.
 
     Raises ValueError for a wrong argument; RunError where the file has a row that the study, as it is now, would not
     write (nothing is changed then), and as `train`.
@@ -161,6 +162,8 @@ def run(
     if out is None and STUDIES.get(study.name) != study:
         raise ValueError(f"out must be given: {path_of(study.name)} is for the study as STUDIES has it")
     path = path_of(study.name) if out is None else Path(out)
+    if path.suffix != ".csv":
+        raise ValueError(f"out must end in .csv, got {str(out)!r}")
     folders = Path("runs", "studies", study.name) if out is None else path.with_suffix("")
     folders = folders if runs is None else Path(runs)
     where = dict(accelerator=accelerator, devices=devices)

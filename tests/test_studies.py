@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -118,8 +120,9 @@ def test_costs_are_those_of_the_recipe_s_options(tmp_path, monkeypatch):
         return nn.Sequential(*layers)
 
     monkeypatch.setitem(zoo.ZOO, "wide", zoo.Entry(wide, 24, "this test"))
-    study = Study("wide", "?", tiny.recipe("wide", epochs=1), {"2": [], "5": ["options.width=5"]}, seeds=1)
+    study = Study("wide", "?", tiny.recipe("wide", epochs=1), {"2": [], "None": ["options.width=5"]}, seeds=1)
     frame = quietly(study, tmp_path / "wide.csv")
+    assert list(frame["arm"]) == ["2", "None"]  # texts, whatever they look like
     assert list(frame["parameters"]) == [28 * w + (w + 1) * 4 for w in (2, 5)]
     assert list(frame["macs"]) == [10 * 10 * 27 * w + 4 * w for w in (2, 5)]
 
@@ -213,6 +216,7 @@ def studying(out: Path, fatal: int | str) -> None:
     quietly(TINY, out, data=tiny.data(augment=augment))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fatal, rows", [(21, 2), ("before", 2), ("after", 3)])
 def test_killed_and_called_again_it_ends_with_the_same_file(finished, tmp_path, fatal, rows):
     path = tmp_path / "tiny.csv"
@@ -235,6 +239,28 @@ def test_two_processes_train_two_arms_side_by_side(finished, tmp_path):
     assert [process.exitcode for process in processes] == [0, 0]
     frames = (read(path).drop(columns=TIMED) for path in (tmp_path / "tiny.csv", finished / "tiny.csv"))
     pd.testing.assert_frame_equal(*frames, check_exact=True)
+
+
+TWO = """
+import sys
+import test_studies
+
+test_studies.quietly(test_studies.TINY.with_settings(["network=tiny-lrn", "epochs=1"]), sys.argv[1], 1, devices=2)
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_that_share_each_run_one_writes(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    path = {"PYTHONPATH": f"{killing.HERE}{os.pathsep}{killing.HERE.parent}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path / "tiny.csv")]
+    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("done") == 2 and len(read(tmp_path / "tiny.csv")) == 2
+    for folder in (tmp_path / "tiny").iterdir():
+        (session,) = json.loads((folder / "environment.json").read_text())["sessions"]
+        assert session["processes"] == 2
 
 
 def test_rows_written_at_the_same_time_are_all_kept(finished, tmp_path):
@@ -279,11 +305,13 @@ def test_how_a_run_is_run_makes_no_other_recipe(done):
         (dict(seeds=0), "seeds must be a whole number of at least 1, got 0"),
         (dict(seeds=1.0), "seeds must be a whole number"),
         (dict(arms=["plain", "planar"]), "arms must be one of 'plain', 'batch, \"norm\"', got 'planar'"),
+        (dict(out="tiny"), "out must end in .csv, got 'tiny'"),
         (dict(out=None), r"out must be given: .*tiny\.csv is for the study as STUDIES has it"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_anything_is_written(options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "data" / "cache")
     with pytest.raises(ValueError, match=message):
         run(TINY, **dict(out=tmp_path / "tiny.csv", data=tiny.data(), accelerator="cpu") | options)
     assert not list(tmp_path.iterdir())
