@@ -3,6 +3,7 @@
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
 inception-lab record RUN [--name NAME] [--no-weights]
+inception-lab study [NAME] [--seeds N] [--arms ARM...] [--out CSV] [--runs DIR] [--set KEY=VALUE]
 """
 
 import argparse
@@ -70,6 +71,23 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("--name", metavar="NAME", help="of the copy (default: the run folder's)")
     recording.add_argument("--no-weights", action="store_true", help="leave the weights out, to save space")
     recording.set_defaults(run=_record)
+
+    study = commands.add_parser(
+        "study",
+        help="compare networks or recipes over several seeds",
+        description="Train what of a study has not been trained yet, and print how its arms compare. It can be stopped "
+        "and called again. Several processes may train different arms of one study side by side.",
+    )
+    study.add_argument("name", nargs="?", metavar="NAME", help="a study; without one, what studies there are")
+    study.add_argument("--seeds", type=int, metavar="N", help="runs an arm (default: the study's)")
+    study.add_argument("--arms", nargs="+", metavar="ARM", help="some of the arms (default: all)")
+    study.add_argument("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
+    study.add_argument("--runs", metavar="DIR", help="the folder of run folders (default: runs/studies/NAME)")
+    study.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe of all arms; needs --out"
+    )
+    study.add_argument("--quiet", action="store_true", help="show no progress")
+    study.set_defaults(run=_study)
     return parser
 
 
@@ -87,6 +105,20 @@ def _record(args) -> int:
     from inception_lab.records import record
 
     print(record(args.folder, args.name, weights=not args.no_weights))
+    return 0
+
+
+def _study(args) -> int:
+    from inception_lab import studies  # here, because it takes seconds to import what trains
+
+    if args.name is None:
+        print(studies.overview())
+        return 0
+    study = studies.find(args.name).with_settings(args.set)
+    options = dict(out=args.out, runs=args.runs, progress=not args.quiet)
+    frame = studies.run(study, args.seeds, args.arms, **options)
+    print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the difference:")
+    print(studies.compare(frame).reset_index().to_string(index=False, float_format="{:.2f}".format, na_rep=""))
     return 0
 
 

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 
-from inception_lab.blocks import Inception, NaiveInception
+from inception_lab.blocks import Inception, NaiveInception, check_one_of
 from inception_lab.costs import count
 
 PATHS = {"one": "#0072B2", "three": "#E69F00", "five": "#009E73", "pool": "#CC79A7"}
@@ -294,4 +294,31 @@ def path_costs(costs):
     ax = macs.rename(columns=PATH_LABELS).plot.barh(stacked=True, color=list(PATHS.values()), figsize=(8, 2.4))
     ax.set(xlabel="million MACs", title="MACs of one module by path")
     ax.legend(title="path", loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+def study(frame, column: str = "val_top1_error", label: str | None = None, cost: str | None = None, ax=None):
+    """Draw every run of a study as a point, a row an arm, with the mean of the arm as a line. Returns the axes.
+
+    frame: what `studies.read` gives; its first arm is on top. column: what to draw. label: of the axis, by default
+    the column's name. cost: "macs" or "parameters", to be told beside each arm. Raises ValueError for a column that
+    is not there.
+    """
+    check_one_of("column", column, list(frame.columns))
+    check_one_of("cost", cost, (None, "macs", "parameters"))
+    arms = dict(list(frame.groupby("arm", sort=False)))
+    ax = ax or plt.subplots(figsize=(8, 0.9 + 0.5 * len(arms)))[1]
+    for y, runs in enumerate(arms.values()):
+        mean = runs[column].mean()
+        ax.plot([mean, mean], [y - 0.3, y + 0.3], color=INK, lw=2)
+        ax.plot(runs[column], [y] * len(runs), "o", color=HIGHLIGHT, alpha=0.6, mec="none")
+    names = list(arms)
+    if cost:
+        unit = "million MACs" if cost == "macs" else "million parameters"
+        names = [f"{arm}\n{runs[cost].iloc[0] / 1e6:,.1f} {unit}" for arm, runs in arms.items()]
+    ax.set(yticks=range(len(arms)), yticklabels=names, ylim=(len(arms) - 0.5, -0.5))
+    name = column.replace("val_", "validation ").replace("top1", "top-1").replace("top5", "top-5").replace("_", " ")
+    ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
+    ax.set(title="A point a run, a line the mean of an arm")
+    ax.grid(axis="y", color=QUIET, alpha=0.3)
     return ax

@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -74,3 +75,33 @@ def test_receptive_fields_are_drawn_at_their_size(fields):
 def test_the_four_paths_have_four_colours():
     assert len(set(plots.PATHS.values())) == 4
     assert not set(plots.PATHS.values()) & {plots.INK, plots.QUIET, plots.HIGHLIGHT, plots.LIGHT}
+
+
+STUDY = pd.DataFrame(
+    [("z, first", 0, 2_000_000_000, 4.0), ("z, first", 1, 2_000_000_000, 8.0), ("macs", 0, 500_000, 7.0)],
+    columns=["arm", "seed", "macs", "val_top1_error"],
+)
+
+
+def test_a_study_shows_every_run_and_the_mean_of_each_arm():
+    ax = plots.study(STUDY)
+    points = [(x, y) for line in ax.lines if line.get_marker() == "o" for x, y in zip(*line.get_data(), strict=True)]
+    means = [(set(line.get_xdata()), np.mean(line.get_ydata())) for line in ax.lines if line.get_marker() != "o"]
+    assert points == [(4, 0), (8, 0), (7, 1)] and means == [({6}, 0), ({7}, 1)]
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["z, first", "macs"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first arm is on top
+    assert ax.get_xlabel() == "validation top-1 error (%)"
+
+
+def test_a_study_tells_costs_and_takes_axes_and_a_label():
+    axes = plt.subplots()[1]
+    ax = plots.study(STUDY, "val_top1_error", label="error", cost="macs", ax=axes)
+    ticks = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert ax is axes and ax.get_xlabel() == "error"
+    assert ticks == ["z, first\n2,000.0 million MACs", "macs\n0.5 million MACs"]
+
+
+@pytest.mark.parametrize("arguments, message", [(["no_such"], "column must be"), (["seed", "", "x"], "cost must be")])
+def test_a_study_is_not_drawn_by_what_is_not_there(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        plots.study(STUDY, *arguments)

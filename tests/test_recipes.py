@@ -23,7 +23,14 @@ def test_recipes_survive_json(name):
 
 
 def test_the_promised_recipes_are_there():
-    assert list(RECIPES) == ["shapes-laptop", "cifar10", "tiny-imagenet", "imagenet-2014", "imagenet-modern"]
+    assert list(RECIPES) == [
+        "shapes-laptop",
+        "shapes-crops",
+        "cifar10",
+        "tiny-imagenet",
+        "imagenet-2014",
+        "imagenet-modern",
+    ]
     with pytest.raises(ValueError, match="recipe must be one of 'shapes-laptop'.*got 'imagenet'"):
         find("imagenet")
 
