@@ -359,7 +359,7 @@ def test_a_record_that_is_not_there_is_told_with_the_studies(tmp_path, monkeypat
     monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
     for name in ("schedules", tmp_path / "no.csv"):
         with pytest.raises(
-            ValueError, match=r"one of 'schedules'.* once it has been run, or a file; there is no .*\.csv"
+            ValueError, match=r"one of .*'schedules'.* once it has been run, or a file; there is no .*\.csv"
         ):
             read(name)
 
