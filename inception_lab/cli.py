@@ -4,6 +4,7 @@ inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
 inception-lab record RUN [--name NAME] [--no-weights]
 inception-lab study [NAME] [--seeds N] [--arms ARM...] [--out CSV] [--runs DIR] [--set KEY=VALUE]
+inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--json]
 """
 
 import argparse
@@ -88,6 +89,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     study.add_argument("--quiet", action="store_true", help="show no progress")
     study.set_defaults(run=_study)
+
+    evaluating = commands.add_parser(
+        "evaluate",
+        help="test trained networks, alone and together",
+        description="Test the networks of finished runs. Several runs are also averaged, as one ensemble. What has "
+        "been computed is kept in RUN/predictions, so that a command that was stopped goes on where it stood.",
+    )
+    evaluating.add_argument("runs", nargs="+", metavar="RUN", help="run folders")
+    evaluating.add_argument(
+        "--crops", type=int, choices=[1, 10, 144], help="crops of each image (default: whole, as in training)"
+    )
+    evaluating.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the run's)")
+    evaluating.add_argument("--split", default="val", metavar="S", help="train, val or test (default: val)")
+    evaluating.add_argument("--length", type=int, metavar="N", help="only so many images")
+    evaluating.add_argument("--no-store", action="store_true", help="keep nothing, and use nothing that was kept")
+    evaluating.add_argument("--json", action="store_true", help="print JSON, with the error of each class")
+    evaluating.add_argument("--quiet", action="store_true", help="show no progress")
+    evaluating.set_defaults(run=_evaluate)
     return parser
 
 
@@ -120,6 +139,41 @@ def _study(args) -> int:
     print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the difference:")
     print(studies.compare(frame).reset_index().to_string(index=False, float_format="{:.2f}".format, na_rep=""))
     return 0
+
+
+def _evaluate(args) -> int:
+    from inception_lab.evaluation import predict
+    from inception_lab.predictions import average
+
+    options = dict(split=args.split, crops=args.crops, length=args.length)
+    options |= dict(store=not args.no_store, progress=not args.quiet)
+    predictions = [predict(run, args.data, **options) for run in args.runs]
+    if len(predictions) > 1:
+        predictions.append(average(predictions))
+    if args.json:
+        print(json.dumps([_results(p) for p in predictions], indent=1, ensure_ascii=False))
+    else:
+        print(_results_table(predictions))
+    return 0
+
+
+def _results(p) -> dict:
+    results = dict(models=p.models, images=len(p.labels), crops=p.crops, passes=p.passes)
+    results |= dict(top1_error=p.error(1), top5_error=p.error(5), loss=p.loss)
+    results |= dict(calibration_error=p.calibration_error(), data=p.data)
+    return results | dict(by_class=json.loads(p.error_by_class().to_json(orient="records", double_precision=15)))
+
+
+def _results_table(predictions: list) -> str:
+    import pandas as pd
+
+    columns = ["run", "images", "passes", "top-1 error %", "top-5 error %", "loss", "calibration error %"]
+    rows = []
+    for p in predictions:
+        name = p.models[0] if len(p.models) == 1 else f"all {len(p.models)} together"
+        figures = (f"{p.error(1):.2f}", f"{p.error(5):.2f}", f"{p.loss:.4f}", f"{p.calibration_error():.2f}")
+        rows.append((name, len(p.labels), p.passes, *figures))
+    return _table(pd.DataFrame(rows, columns=columns).set_index("run"))
 
 
 def _count(args) -> int:

@@ -48,9 +48,6 @@ def record(run: str | Path, name: str | None = None, *, weights: bool = True, pl
     if weights:
         content = halved(source.path / "model.safetensors")
         checkpoints.write(target / "model.safetensors", content)
-    for predictions in sorted(source.path.glob("predictions/*.safetensors")):
-        (target / "predictions").mkdir(exist_ok=True)
-        shutil.copyfile(predictions, target / "predictions" / predictions.name)
     checkpoints.write(Path(place) / "README.md", (HEAD + overview(place)).encode())
     return target
 

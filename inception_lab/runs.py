@@ -17,7 +17,7 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from inception_lab import checkpoints, zoo
@@ -149,13 +149,19 @@ def load_model(folder: str | Path) -> tuple[nn.Module, dict]:
 
     The second part has `recipe` (a Recipe), `classes`, `mean` and `std` (of images from 0 to 1). Weights that were
     kept in half precision come back in single precision; where the heads were not kept, the network has none.
-    Raises RunError for a folder without finished weights.
+    Raises RunError for a folder without finished weights, and for weights that are truncated or no run's.
     """
     path = Path(folder) / "model.safetensors"
     if not path.exists():
         raise RunError(f"{folder} has no model.safetensors: it is no run folder, or its run is not finished")
-    with safe_open(path, framework="pt") as file:
-        about = {key: value if key == "recipe" else json.loads(value) for key, value in file.metadata().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"{path} is truncated or holds no weights ({error})") from error
+    if "recipe" not in metadata:
+        raise RunError(f"{path} does not come from a run of this library: it names no recipe")
+    about = {key: value if key == "recipe" else json.loads(value) for key, value in metadata.items()}
     about["recipe"] = Recipe.from_json(about["recipe"])
     weights, options = safetensors.torch.load_file(path), about["recipe"].options
     model = zoo.build(about["recipe"].network, len(about["classes"]), **options)

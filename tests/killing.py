@@ -46,7 +46,25 @@ def training(out: Path, recipe) -> None:
 
 
 def training_that_dies_while_it_writes(out: Path, recipe, fatal: int) -> None:
-    """The same, killed at the `fatal`-th step of writing: before it, or half through it where it can be halved."""
+    """The same, killed at the `fatal`-th step of writing."""
+    die_while_writing(fatal)
+    training(out, recipe)
+
+
+def evaluating_that_dies_while_it_writes(run: Path, images, options: dict, fatal: int) -> None:
+    """Evaluate a run, writing after every batch, killed at the `fatal`-th step of writing."""
+    import torch
+
+    from inception_lab import evaluation
+
+    torch.set_num_threads(1)
+    evaluation.SAVE_EVERY = 0
+    die_while_writing(fatal)
+    evaluation.predict(run, images, progress=False, accelerator="cpu", **options)
+
+
+def die_while_writing(fatal: int) -> None:
+    """Have this process killed at the `fatal`-th step: before it, or half through it where it can be halved."""
     from inception_lab import checkpoints
 
     calls = 0
@@ -80,4 +98,3 @@ def training_that_dies_while_it_writes(out: Path, recipe, fatal: int) -> None:
 
     checkpoints.open = deadly(File)
     os.fsync, os.replace, os.unlink = deadly(os.fsync), deadly(os.replace), deadly(os.unlink)
-    training(out, recipe)
