@@ -2,8 +2,8 @@
 
     run(STUDIES["schedules"])                           # hours; killed and called again, it goes on
     compare(read("schedules"))                          # a row an arm, from data/studies/schedules.csv
-    live = STUDIES["schedules"].with_settings(["epochs=1", "train_images=500"])
-    run(live, seeds=1, arms=["cosine"], out="/tmp/live.csv")  # the same code in seconds
+    live = STUDIES["schedules"].with_settings(["epochs=2", "train_images=500"])
+    run(live, seeds=1, arms=["cosine"], out="live.csv")  # the same code in about a minute
 
 What is compared is stated as data, in STUDIES. Every finished run is a row of a CSV file.
 """
@@ -38,7 +38,7 @@ class Study:
     recipe: what the arms share. arms: name → the settings in which the arm differs, as `Recipe.with_settings` takes
     them. seeds: how many runs an arm; they have the seeds 0, 1, 2, ..., also for their first weights.
 
-    Raises ValueError for a setting that is none, and for arms whose run folders would have one name.
+    Raises ValueError for arms whose run folders would have one name.
     """
 
     name: str
@@ -48,19 +48,26 @@ class Study:
     seeds: int = 3
 
     def __post_init__(self):
-        names = [self.recipe_of(arm, seed=0).name for arm in self.arms]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"arms must be one or more, with names that differ in a letter or digit, got {names}")
+        folders = [_folder(arm) for arm in self.arms]
+        if not folders or len(set(folders)) < len(folders):
+            raise ValueError(f"arms must be one or more, with names that differ in a letter or digit, got {folders}")
 
     def recipe_of(self, arm: str, seed: int) -> Recipe:
-        """The recipe of one run, named after its arm and seed; ValueError for an unknown arm."""
+        """The recipe of one run, named after its arm and seed; ValueError for an unknown arm or setting."""
         check_one_of("arm", arm, self.arms)
-        name = re.sub(r"\W+", "-", arm).strip("-")
-        return replace(self.recipe.with_settings(self.arms[arm]), name=f"{name}-{seed}", seed=seed, weights_seed=seed)
+        try:
+            recipe = self.recipe.with_settings(self.arms[arm])
+            return replace(recipe, name=f"{_folder(arm)}-{seed}", seed=seed, weights_seed=seed)
+        except ValueError as error:
+            raise ValueError(f"arm {arm!r}: {error}") from error
 
     def with_settings(self, settings: list[str]) -> "Study":
         """The study with these settings in all arms, after their own: to try it at small scale, for example."""
         return replace(self, arms={arm: [*own, *settings] for arm, own in self.arms.items()})
+
+
+def _folder(arm: str) -> str:
+    return re.sub(r"\W+", "-", arm).strip("-")
 
 
 LRN = ["options.norm=lrn", "options.bias=true"]
@@ -182,6 +189,7 @@ def run(
         raise ValueError(f"seeds must be a whole number of at least 1, got {seeds!r}")
     for arm in arms:
         check_one_of("arms", arm, study.arms)
+    wanted = [(arm, study.recipe_of(arm, seed)) for seed in range(seeds) for arm in arms]
     if out is None and STUDIES.get(study.name) != study:
         raise ValueError(f"out must be given: {path_of(study.name)} is for the study as STUDIES has it")
     path = path_of(study.name) if out is None else Path(out)
@@ -193,13 +201,11 @@ def run(
     fabric = make_fabric(study.recipe, **where)
     fabric.launch()
     done = set(on_rank_zero(fabric, recorded, study, path)[["arm", "seed"]].itertuples(index=False, name=None))
-    wanted = [(arm, seed) for seed in range(seeds) for arm in arms]
-    for number, (arm, seed) in enumerate(wanted, 1):
-        if (arm, seed) in done:
+    for number, (arm, recipe) in enumerate(wanted, 1):
+        if (arm, recipe.seed) in done:
             continue
         if progress and fabric.is_global_zero:
-            print(f"{study.name}, run {number} of {len(wanted)}: {arm}, seed {seed}", flush=True)
-        recipe = study.recipe_of(arm, seed)
+            print(f"{study.name}, run {number} of {len(wanted)}: {arm}, seed {recipe.seed}", flush=True)
         train(recipe, folders / recipe.name, data=data, resume=True, progress=progress, **where)
         on_rank_zero(fabric, record, study, path, arm, folders / recipe.name, fabric.device)
     return on_rank_zero(fabric, read, path)

@@ -321,13 +321,20 @@ def test_a_wrong_argument_is_refused_before_anything_is_written(options, message
     "arms, message",
     [
         ({}, "arms must be one or more"),
-        ({"a, b": [], "a-b": ["epochs=1"]}, "names that differ in a letter or digit, got \\['a-b-0', 'a-b-0'\\]"),
-        ({"a": ["epoch=1"]}, "did you mean epochs"),
+        ({"a, b": [], "a-b": ["epochs=1"]}, "names that differ in a letter or digit, got \\['a-b', 'a-b'\\]"),
     ],
 )
 def test_a_study_that_cannot_be_run_is_refused_where_it_is_made(arms, message):
     with pytest.raises(ValueError, match=message):
         replace(TINY, arms=arms)
+
+
+def test_settings_for_all_arms_come_after_their_own():
+    study = replace(TINY, arms={"slow": ["learning_rate=0.01", "batch=8"], "sick": ["average_from=1"]})
+    recipe = study.with_settings(["learning_rate=0.02", "epochs=1"]).recipe_of("slow", 2)
+    assert recipe == replace(TINY.recipe, name="slow-2", learning_rate=0.02, batch=8, epochs=1, seed=2)
+    with pytest.raises(ValueError, match="arm 'sick': average_from must be below epochs"):
+        study.with_settings(["epochs=1"]).recipe_of("sick", 0)
 
 
 def spoil(change):
@@ -468,7 +475,7 @@ def test_the_command_runs_a_part_at_small_scale(known, capsys):
         (["tiny-shapes", "--seeds", "0"], 2, "seeds must be"),
         (["tiny-shapes", "--arms", "planar"], 2, "arms must be one of"),
         (["tiny-shapes", "--set", "epochs=3"], 2, "out must be given"),
-        (["tiny-shapes", "--set", "epoch=3", "--out", "x.csv"], 2, "did you mean epochs"),
+        (["tiny-shapes", "--set", "epoch=3", "--out", "x.csv"], 2, "arm 'plain': 'epoch' is no part of a recipe"),
         (["tiny-shapes", "--out", "broken.csv"], 1, "broken.csv is not the record of a study"),
     ],
 )
