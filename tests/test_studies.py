@@ -332,7 +332,7 @@ def test_a_study_that_cannot_be_run_is_refused_where_it_is_made(arms, message):
 def test_settings_for_all_arms_come_after_their_own():
     study = replace(TINY, arms={"slow": ["learning_rate=0.01", "batch=8"], "sick": ["average_from=1"]})
     recipe = study.with_settings(["learning_rate=0.02", "epochs=1"]).recipe_of("slow", 2)
-    assert recipe == replace(TINY.recipe, name="slow-2", learning_rate=0.02, batch=8, epochs=1, seed=2)
+    assert recipe == replace(TINY.recipe, name="slow-2", learning_rate=0.02, batch=8, epochs=1, seed=2, weights_seed=2)
     with pytest.raises(ValueError, match="arm 'sick': average_from must be below epochs"):
         study.with_settings(["epochs=1"]).recipe_of("sick", 0)
 
