@@ -86,7 +86,9 @@ STUDIES = {
         Study(
             "heads",
             "Do the auxiliary heads help to train, and do they regularise?",
-            RECIPES["shapes-laptop"].with_settings(["train_images=2000", "epochs=16", "learning_rate=0.001"]),
+            RECIPES["shapes-laptop"].with_settings(
+                ["train_images=2000", "epochs=10", "batch=32", "learning_rate=0.001"]
+            ),
             {
                 "batch norm": [],
                 "batch norm, heads": [*HEADS],
