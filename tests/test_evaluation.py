@@ -96,8 +96,8 @@ def test_a_class_thought_impossible_leaves_the_loss_finite():
 
 
 def test_errors_by_class_and_confusion():
-    p = make([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1]], [0, 0, 0, 1, 1])
-    assert p.confusion().tolist() == [[2, 1, 0], [1, 1, 0], [0, 0, 0]]
+    p = make([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]], [0, 0, 0, 1, 1])
+    assert p.confusion().tolist() == [[2, 1, 0], [0, 1, 1], [0, 0, 0]]
     rows = p.error_by_class().set_index("class")
     assert rows.index.tolist() == ["b", "a", "c"]  # worst first, and none last
     assert rows["images"].tolist() == [2, 3, 0]

@@ -26,7 +26,7 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def one_thread():
     """PyTorch on one thread: tiny networks gain nothing from two, and lose much where the cores are busy."""
     threads = torch.get_num_threads()
