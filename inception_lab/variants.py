@@ -8,6 +8,7 @@
 
 from dataclasses import replace
 from functools import partial
+from math import sqrt
 
 from inception_lab.blocks import FIVE_BY_FIVE, check_one_of
 from inception_lab.designs import Design, Row
@@ -29,23 +30,26 @@ def vary(design: Design, modules: str = "inception", **fields) -> Design:
 
 
 def one_kernel(design: Design, kernel: int) -> Design:
-    """Each module as a single path, 1×1 then `kernel`×`kernel`, with the module's own MACs and output channels.
+    """Each module as a single path, 1×1 then `kernel`×`kernel`, with the module's own MACs.
 
-    A module of M MACs a position with c input and C output channels becomes a reduction to r channels with
-    M = c·r + kernel²·r·C. What rounding r leaves over is given to the next module, so that the totals agree.
+    A module of M MACs a position and c input channels becomes a reduction to r = ρ·C channels and a convolution to C,
+    where ρ is the reduction of the module's own 3×3 path. C solves M = c·ρ·C + kernel²·ρ·C², so that a larger kernel
+    makes a narrower network. What rounding leaves over is given to the next module, so that the totals agree.
     """
-    rows, channels, area, rest = [], 0, 1.0, 0.0
+    rows, was, channels, area, rest = [], 0, 0, 1.0, 0.0  # was: the channels in the design itself
     for row in design.table:
         if row.type == "inception":
-            width = row.widths.out_channels(channels)
-            each = channels + kernel**2 * width  # MACs a position for one channel of the reduction
-            wanted = macs_a_position(row, channels, design.five_by_five) + rest / area
-            reduce = max(1, round(wanted / each))
-            rest = (wanted - reduce * each) * area
+            wanted = macs_a_position(row, was, design.five_by_five) + rest / area
+            share = row.three_reduce / row.three
+            linear, square = channels * share, kernel**2 * share
+            width = max(1, round((sqrt(linear**2 + 4 * square * wanted) - linear) / (2 * square)))
+            reduce = max(1, round(share * width))
+            rest = (wanted - channels * reduce - kernel**2 * reduce * width) * area
+            was, channels = row.widths.out_channels(was), width
             row = row._replace(one=0, three_reduce=0, three=0, five_reduce=reduce, five=width, pool_proj=0)
-            channels = width
         else:
-            channels = row.three or row.channels or channels
+            if row.type == "convolution":
+                was = channels = row.three or row.channels
             area /= row.stride**2
         rows.append(row)
     return replace(design, table=tuple(rows), five_by_five=f"{kernel}x{kernel}")
