@@ -82,13 +82,11 @@ STUDIES = {
             RECIPES["shapes-laptop"],
             {"inception": [], **{f"{k}x{k} alone": [f"options.modules={k}x{k} alone"] for k in (1, 3, 5)}},
         ),
-        # A rate at which local response normalisation can be trained, and few images, so that there is over-fitting.
+        # Few images, so that there is over-fitting, and a rate at which local response normalisation can be trained.
         Study(
             "heads",
             "Do the auxiliary heads help to train, and do they regularise?",
-            RECIPES["shapes-laptop"].with_settings(
-                ["train_images=2000", "epochs=10", "batch=32", "learning_rate=0.001"]
-            ),
+            RECIPES["shapes-laptop"].with_settings(["train_images=3000", "epochs=10", "learning_rate=0.002"]),
             {
                 "batch norm": [],
                 "batch norm, heads": [*HEADS],
