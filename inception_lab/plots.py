@@ -322,3 +322,150 @@ def study(frame, column: str = "val_top1_error", label: str | None = None, cost:
     ax.set(title="A point a run, a line the mean of an arm")
     ax.grid(axis="y", color=QUIET, alpha=0.3)
     return ax
+
+
+def run_curves(groups: dict):
+    """Draw error by epoch: group → run → history (DataFrame); a panel a group, dashed in training, solid in validation.
+
+    Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(groups), figsize=(max(6, 4 * len(groups)), 3.4), squeeze=False)
+    for ax, (group, histories) in zip(axes[0], groups.items(), strict=True):
+        for history in histories.values():
+            ax.plot(history["epoch"], history["train_top1_error"], ls="--", color=QUIET, lw=1)
+            ax.plot(history["epoch"], history["val_top1_error"], color=HIGHLIGHT, alpha=0.7)
+        epochs = range(1, int(history["epoch"].max()) + 1)
+        ax.set(xlabel="epochs", ylabel="top-1 error (%)", ylim=(0, None), xticks=epochs[:: -(-len(epochs) // 6)])
+        ax.set_title(f"{group}: {len(histories)} run{'s' if len(histories) > 1 else ''}")
+    axes[0, 0].plot([], [], ls="--", color=QUIET, label="training, as it went")
+    axes[0, 0].plot([], [], color=HIGHLIGHT, label="validation")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def confusion(counts, classes: list[str], ax=None):
+    """Draw a matrix of counts, right class down and predicted class across, with numbers off the diagonal.
+
+    The colour is the count, and the diagonal has none. Returns the axes.
+    """
+    counts = np.asarray(counts)
+    wrong = counts * (1 - np.eye(len(classes), dtype=counts.dtype))
+    ax = ax or plt.subplots(figsize=(1.5 + 0.45 * len(classes), 1 + 0.38 * len(classes)))[1]
+    ax.imshow(wrong, cmap=_ramp(HIGHLIGHT), aspect="auto")
+    for i, j in zip(*np.nonzero(wrong), strict=True):
+        ax.text(j, i, wrong[i, j], ha="center", va="center", fontsize=8, color=INK)
+    places = range(len(classes))
+    ax.set(xticks=places, yticks=places, yticklabels=classes, xlabel="taken for", ylabel="right class")
+    ax.set_title("How often which class was taken for which")
+    ax.set_xticks(places, classes, rotation=40, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def titled_images(images, titles: list[str], columns: int = 6):
+    """Draw images, uint8 (N, 3, H, W), with a title each, so many in a row. Returns the figure."""
+    rows = -(-len(titles) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.15 * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, image, title in zip(axes.flat, images, titles, strict=False):
+        ax.imshow(np.asarray(image).transpose(1, 2, 0))
+        ax.set_title(title, fontsize=8, loc="center")
+    return figure
+
+
+def reliability(bins: dict):
+    """Draw accuracy against confidence: name → what `Predictions.calibration` gives. Returns the axes.
+
+    The area of a point is in proportion to the number of images in its bin.
+    """
+    ax = plt.subplots(figsize=(4.8, 4.4))[1]
+    ax.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls="--")
+    for name, rows in bins.items():
+        rows = rows[rows["images"] > 0]
+        (line,) = ax.plot(rows["confidence"], rows["accuracy"], lw=1, label=name)
+        sizes = 400 * rows["images"] / rows["images"].sum() + 6
+        ax.scatter(rows["confidence"], rows["accuracy"], s=sizes, color=line.get_color(), alpha=0.6)
+    ax.set(xlabel="confidence: the largest probability", ylabel="share of images that are right")
+    ax.set(xlim=(0, 1.03), ylim=(0, 1.03), title="Right as often as it is sure?")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def crop_boxes(photograph, boxes: dict):
+    """Draw boxes (left, top, right, bottom), in pixels, on a photograph (H, W, 3), a panel a title.
+
+    boxes: title → (squares, views): the squares are drawn dashed and wide, the views in a colour. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(boxes), figsize=(11, 2.4))
+    for ax, (title, (squares, views)) in zip(axes, boxes.items(), strict=True):
+        ax.imshow(photograph, alpha=0.6)
+        styles = [(box, dict(ec=INK, ls="--", lw=1.5)) for box in squares]
+        styles += [(box, dict(ec=(HIGHLIGHT, "#0072B2")[i % 2], lw=1.5)) for i, box in enumerate(views)]
+        for (left, top, right, bottom), style in styles:
+            box = Rectangle((left, top), right - left, bottom - top, fill=False, clip_on=False, **style)
+            ax.add_patch(box)
+        ax.set_title(title, fontsize=9, loc="center")
+        ax.axis("off")
+    return figure
+
+
+def crop_ladders(ladders: dict):
+    """Draw error against forward passes: title → DataFrame with the columns crops, models, passes, error, a panel each.
+
+    A line a number of models joins its crops. Where there is a column `runs` with the errors of single ensembles,
+    each is a small dot. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(ladders), figsize=(5.2 * len(ladders), 3.8), squeeze=False)
+    for ax, (title, table) in zip(axes[0], ladders.items(), strict=True):
+        for models, rows in table.groupby("models"):
+            label = f"{models} model{'s' if models > 1 else ''}"
+            (line,) = ax.plot(rows["passes"], rows["error"], marker="o", label=label)
+            for row in rows.itertuples() if "runs" in rows else ():
+                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=line.get_color(), alpha=0.4, ms=4)
+        ax.set(xscale="log", xlabel="forward passes an image", ylabel="error (%)", ylim=(0, None), title=title)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.legend(fontsize=8)
+    return figure
+
+
+def image_grid(images, titles=None, boxes=None, columns: int = 8, side: float = 1.15):
+    """Draw images (H, W, 3) in rows of `columns`, each with its title. Returns the figure.
+
+    boxes: for each image, (left, top, right, bottom) in pixels of rectangles to draw on it. side: of an image, in
+    inches.
+    """
+    rows = -(-len(images) // columns)
+    high = side + (0.35 if titles else 0.05)
+    figure, axes = plt.subplots(rows, columns, figsize=(side * columns, high * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
+        ax.imshow(image)
+        for left, top, right, bottom in boxes[i] if boxes else ():
+            ax.add_patch(
+                Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=HIGHLIGHT, lw=1.2)
+            )
+        if titles:
+            ax.set_title(titles[i], loc="center", fontsize=8)
+    return figure
+
+
+def by_stage(panels: dict, label: str, level: float | None = None):
+    """Draw a quantity at every stage of a network: a panel a design, a thin line a run. Returns the axes.
+
+    panels: title → {name of a line → DataFrame with a row a run and a column a stage, in the order of the network}.
+    label: of the logarithmic axis that the panels share. level: draw a dotted line at this value.
+    """
+    axes = plt.subplots(1, len(panels), figsize=(8, 3.4), sharey=True, squeeze=False)[1][0]
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        for (name, runs), colour in zip(lines.items(), (INK, HIGHLIGHT, LIGHT, QUIET), strict=False):
+            short = [stage.removeprefix("inception_") for stage in runs.columns]
+            drawn = ax.plot(short, runs.to_numpy().T, color=colour, lw=1, alpha=0.8)
+            drawn[0].set_label(name)
+        if level is not None:
+            ax.axhline(level, color=QUIET, ls=":", lw=1)
+        ax.set(title=title, yscale="log", xlabel="stage")
+        ax.tick_params(axis="x", rotation=90)
+    axes[0].set(ylabel=label)
+    axes[-1].legend(fontsize=8)
+    return axes
