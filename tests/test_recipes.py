@@ -26,6 +26,7 @@ def test_the_promised_recipes_are_there():
     assert list(RECIPES) == [
         "shapes-laptop",
         "shapes-crops",
+        "cifar10-laptop",
         "cifar10",
         "tiny-imagenet",
         "imagenet-2014",

@@ -1,0 +1,164 @@
+"""Figures of networks and modules, drawn from the model that they are about."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import FancyBboxPatch, Rectangle
+from torch import nn
+
+from inception_lab.blocks import Inception, NaiveInception
+from inception_lab.costs import count
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp
+
+
+def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax=None):
+    """Draw a module from its own layers: a column a path, a box a layer, channels on every box.
+
+    in_channels, size: channels and side of the input map; the box labels come from running the module.
+    Returns the axes.
+    """
+    ax = ax or plt.subplots(figsize=(8, 3.8))[1]
+    rows = count(module, (in_channels, size, size)).rows
+    layers = rows[rows["operation"].isin(["Conv2d", "MaxPool2d", "AvgPool2d"])]
+    paths = [name for name in PATHS if hasattr(module, name)]
+    for x, path in enumerate(paths):
+        column = layers[layers["name"].str.split(".").str[0] == path]
+        y, previous = 1.0, (x, 0.25)
+        for layer in column.itertuples():
+            kind = "max pool" if layer.operation == "MaxPool2d" else "avg pool" if "Pool" in layer.operation else "conv"
+            _box(ax, x, y, f"{layer.kernel} {kind}\n{layer.output[0]} channels", PATHS[path])
+            _arrow(ax, previous, (x, y - 0.3))
+            previous, y = (x, y + 0.3), y + 1.0
+        _arrow(ax, previous, (x, 2.75))
+    middle = (len(paths) - 1) / 2
+    _bar(ax, middle, 0.0, len(paths), f"input: {in_channels} channels, {size}×{size}")
+    _bar(
+        ax,
+        middle,
+        3.0,
+        len(paths),
+        f"concatenation: {module.out_channels} channels, {layers.iloc[-1].output[1]}×{layers.iloc[-1].output[2]}",
+    )
+    ax.set(xlim=(-0.6, len(paths) - 0.4), ylim=(-0.4, 3.4))
+    ax.axis("off")
+    return ax
+
+
+def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
+    """Draw a network from its own layers: a bar a stage, as high as its map's side, striped by path.
+
+    The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
+    channels; a grey bar has no paths. Stages that change neither map nor channels (normalisation, flattening,
+    dropout) are left out. Auxiliary heads are marked above the stage that feeds them. Returns the axes.
+    """
+    ax = ax or plt.subplots(figsize=(11, 3.8))[1]
+    stages = count(model, input_size).by_stage()
+    stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
+    for x, (stage, row) in enumerate(stages.iterrows()):
+        channels, side = row.output[0], row.output[1] if len(row.output) == 3 else 1
+        height, bottom = np.log2(side) + 1, 0.0
+        for path, share in _path_shares(getattr(model, stage)).items():
+            ax.add_patch(Rectangle((x - 0.4, bottom), 0.8, height * share, color=PATHS.get(path, "#b8b8b8"), lw=0))
+            bottom += height * share
+        ax.text(x, height + 0.15, f"{channels}\n{side}×{side}", ha="center", va="bottom", fontsize=8)
+        ax.text(x, -0.2, stage, ha="right", va="top", rotation=45, fontsize=9, rotation_mode="anchor")
+        if stage in getattr(model, "heads", ()):
+            arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
+            ax.annotate("head", (x, height + 1.1), (x, height + 2.2), ha="center", color=HIGHLIGHT, arrowprops=arrow)
+    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in PATHS.values()]
+    ax.legend(handles, PATH_LABELS.values(), title="path", ncols=4, loc="upper right")
+    ax.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-3, 9.5), title="Output channels and map size of every stage")
+    ax.axis("off")
+    return ax
+
+
+def _path_shares(stage: nn.Module) -> dict[str, float]:
+    if not isinstance(stage, Inception):
+        return {"": 1.0}
+    widths = {}
+    for path, module in stage.named_children():
+        convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
+        widths[path] = convolutions[-1].out_channels if convolutions else stage.out_channels - sum(widths.values())
+    return {path: width / stage.out_channels for path, width in widths.items()}
+
+
+def _box(ax, x, y, text, colour):
+    box = FancyBboxPatch(
+        (x - 0.36, y - 0.25), 0.72, 0.5, boxstyle="round,pad=0.03", fc=colour + "38", ec=colour, lw=1.5
+    )
+    ax.add_patch(box)
+    ax.text(x, y, text, ha="center", va="center", fontsize=9, color=INK)
+
+
+def _bar(ax, x, y, width, text):
+    ax.add_patch(
+        FancyBboxPatch(
+            (x - width / 2 + 0.1, y - 0.2),
+            width - 0.2,
+            0.4,
+            boxstyle="round,pad=0.03",
+            fc="#eeeeee",
+            ec=QUIET,
+        )
+    )
+    ax.text(x, y, text, ha="center", va="center", color=INK)
+
+
+def _arrow(ax, start, end):
+    ax.annotate("", end, start, arrowprops=dict(arrowstyle="->", color=QUIET, lw=1.2))
+
+
+def impulse_responses(responses: dict):
+    """Draw what each path makes of a single bright pixel, with the number of pixels it reached.
+
+    responses: path name → (H, W) tensor. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(responses), figsize=(9, 2.6), squeeze=False)
+    for ax, (path, response) in zip(axes[0], responses.items(), strict=True):
+        reached = np.asarray(response) > 0
+        ax.imshow(reached, cmap=ramp(PATHS[path]), vmin=0, vmax=1)
+        ax.set_title(f"{PATH_LABELS[path]}: {reached.sum()} pixel{'s' if reached.sum() > 1 else ''}", loc="center")
+        ax.set(xticks=np.arange(-0.5, response.shape[1]), yticks=np.arange(-0.5, response.shape[0]))
+        ax.tick_params(length=0, labelbottom=False, labelleft=False)
+        ax.grid(color="#dddddd", lw=0.6)
+    return figure
+
+
+def path_images(photograph, responses: dict):
+    """Draw a photograph (H, W, 3) and what each path makes of it: path name → (H, W) tensor. Returns the figure."""
+    figure, axes = plt.subplots(1, len(responses) + 1, figsize=(11, 2.6))
+    axes[0].imshow(photograph)
+    axes[0].set_title("photograph", loc="center")
+    for ax, (path, response) in zip(axes[1:], responses.items(), strict=True):
+        ax.imshow(response)
+        ax.set_title(PATH_LABELS[path], loc="center", color=PATHS[path], fontweight="bold")
+    for ax in axes:
+        ax.axis("off")
+    return figure
+
+
+def receptive_fields(photograph, fields: dict):
+    """Draw receptive fields over a square grey photograph (H, W), each as if its unit stood exactly in the middle.
+
+    fields: stage → side of its field in pixels. On the left those that fit into the photograph, on the right, at
+    another scale, those that reach over its edge. Returns the figure.
+    """
+    side = photograph.shape[0]
+    inside = {stage: field for stage, field in fields.items() if field <= side}
+    outside = {stage: field for stage, field in fields.items() if field > side}
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.8))
+    for ax, group, title in zip(axes, (inside, outside), ("fit into", "exceed"), strict=True):
+        ax.imshow(photograph, extent=(-side / 2, side / 2, side / 2, -side / 2))
+        edge = max([side, *group.values()]) / 2 * 1.02
+        for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
+            colour = (HIGHLIGHT, LIGHT)[i % 2]
+            ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=colour, lw=1.5))
+            right, y = edge * 1.06, edge * (0.95 - 1.9 * (i + 0.5) / len(group))
+            ax.annotate(
+                f"{stage} {field}", (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
+                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=colour, lw=1),
+                annotation_clip=False,
+            )  # fmt: skip
+        label = "pixels from the centre"
+        ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel=label, ylabel=label)
+        ax.set_title(f"Fields that {title} {side}×{side} pixels")
+    return figure

@@ -1,0 +1,129 @@
+"""Figures of runs, studies and evaluations."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from inception_lab.blocks import check_one_of
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, ramp
+
+
+def study(frame, column: str = "val_top1_error", label: str | None = None, cost: str | None = None, ax=None):
+    """Draw every run of a study as a point, a row an arm, with the mean of the arm as a line. Returns the axes.
+
+    frame: what `studies.read` gives; its first arm is on top. column: what to draw. label: of the axis, by default
+    the column's name. cost: "macs" or "parameters", to be told beside each arm. Raises ValueError for a column that
+    is not there.
+    """
+    check_one_of("column", column, list(frame.columns))
+    check_one_of("cost", cost, (None, "macs", "parameters"))
+    arms = dict(list(frame.groupby("arm", sort=False)))
+    ax = ax or plt.subplots(figsize=(8, 0.9 + 0.5 * len(arms)))[1]
+    for y, runs in enumerate(arms.values()):
+        mean = runs[column].mean()
+        ax.plot([mean, mean], [y - 0.3, y + 0.3], color=INK, lw=2)
+        ax.plot(runs[column], [y] * len(runs), "o", color=HIGHLIGHT, alpha=0.6, mec="none")
+    names = list(arms)
+    if cost:
+        unit = "million MACs" if cost == "macs" else "million parameters"
+        names = [f"{arm}\n{runs[cost].iloc[0] / 1e6:,.1f} {unit}" for arm, runs in arms.items()]
+    ax.set(yticks=range(len(arms)), yticklabels=names, ylim=(len(arms) - 0.5, -0.5))
+    name = column.replace("val_", "validation ").replace("top1", "top-1").replace("top5", "top-5").replace("_", " ")
+    ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
+    ax.set(title="A point a run, a line the mean of an arm")
+    ax.grid(axis="y", color=QUIET, alpha=0.3)
+    return ax
+
+
+def run_curves(groups: dict):
+    """Draw error by epoch: group → run → history (DataFrame); a panel a group, dashed in training, solid in validation.
+
+    Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(groups), figsize=(max(6, 4 * len(groups)), 3.4), squeeze=False)
+    for ax, (group, histories) in zip(axes[0], groups.items(), strict=True):
+        for history in histories.values():
+            ax.plot(history["epoch"], history["train_top1_error"], ls="--", color=QUIET, lw=1)
+            ax.plot(history["epoch"], history["val_top1_error"], color=HIGHLIGHT, alpha=0.7)
+        epochs = range(1, int(history["epoch"].max()) + 1)
+        ax.set(xlabel="epochs", ylabel="top-1 error (%)", ylim=(0, None), xticks=epochs[:: -(-len(epochs) // 6)])
+        ax.set_title(f"{group}: {len(histories)} run{'s' if len(histories) > 1 else ''}")
+    axes[0, 0].plot([], [], ls="--", color=QUIET, label="training, as it went")
+    axes[0, 0].plot([], [], color=HIGHLIGHT, label="validation")
+    axes[0, 0].legend(fontsize=8)
+    return figure
+
+
+def by_stage(panels: dict, label: str, level: float | None = None):
+    """Draw a quantity at every stage of a network: a panel a design, a thin line a run. Returns the axes.
+
+    panels: title → {name of a line → DataFrame with a row a run and a column a stage, in the order of the network}.
+    label: of the logarithmic axis that the panels share. level: draw a dotted line at this value.
+    """
+    axes = plt.subplots(1, len(panels), figsize=(8, 3.4), sharey=True, squeeze=False)[1][0]
+    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+        for (name, runs), colour in zip(lines.items(), (INK, HIGHLIGHT, LIGHT, QUIET), strict=False):
+            short = [stage.removeprefix("inception_") for stage in runs.columns]
+            drawn = ax.plot(short, runs.to_numpy().T, color=colour, lw=1, alpha=0.8)
+            drawn[0].set_label(name)
+        if level is not None:
+            ax.axhline(level, color=QUIET, ls=":", lw=1)
+        ax.set(title=title, yscale="log", xlabel="stage")
+        ax.tick_params(axis="x", rotation=90)
+    axes[0].set(ylabel=label)
+    axes[-1].legend(fontsize=8)
+    return axes
+
+
+def confusion(counts, classes: list[str], ax=None):
+    """Draw a matrix of counts, right class down and predicted class across, with numbers off the diagonal.
+
+    The colour is the count, and the diagonal has none. Returns the axes.
+    """
+    counts = np.asarray(counts)
+    wrong = counts * (1 - np.eye(len(classes), dtype=counts.dtype))
+    ax = ax or plt.subplots(figsize=(1.5 + 0.45 * len(classes), 1 + 0.38 * len(classes)))[1]
+    ax.imshow(wrong, cmap=ramp(HIGHLIGHT), aspect="auto")
+    for i, j in zip(*np.nonzero(wrong), strict=True):
+        ax.text(j, i, wrong[i, j], ha="center", va="center", fontsize=8, color=INK)
+    places = range(len(classes))
+    ax.set(xticks=places, yticks=places, yticklabels=classes, xlabel="taken for", ylabel="right class")
+    ax.set_title("How often which class was taken for which")
+    ax.set_xticks(places, classes, rotation=40, ha="right", rotation_mode="anchor")
+    return ax
+
+
+def reliability(bins: dict):
+    """Draw accuracy against confidence: name → what `Predictions.calibration` gives. Returns the axes.
+
+    The area of a point is in proportion to the number of images in its bin.
+    """
+    ax = plt.subplots(figsize=(4.8, 4.4))[1]
+    ax.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls="--")
+    for name, rows in bins.items():
+        rows = rows[rows["images"] > 0]
+        (line,) = ax.plot(rows["confidence"], rows["accuracy"], lw=1, label=name)
+        sizes = 400 * rows["images"] / rows["images"].sum() + 6
+        ax.scatter(rows["confidence"], rows["accuracy"], s=sizes, color=line.get_color(), alpha=0.6)
+    ax.set(xlabel="confidence: the largest probability", ylabel="share of images that are right")
+    ax.set(xlim=(0, 1.03), ylim=(0, 1.03), title="Right as often as it is sure?")
+    ax.legend(loc="upper left")
+    return ax
+
+
+def crop_ladders(ladders: dict):
+    """Draw error against forward passes: title → DataFrame with the columns crops, models, passes, error, a panel each.
+
+    A line a number of models joins its crops. Where there is a column `runs` with the errors of single ensembles,
+    each is a small dot. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(ladders), figsize=(5.2 * len(ladders), 3.8), squeeze=False)
+    for ax, (title, table) in zip(axes[0], ladders.items(), strict=True):
+        for models, rows in table.groupby("models"):
+            label = f"{models} model{'s' if models > 1 else ''}"
+            (line,) = ax.plot(rows["passes"], rows["error"], marker="o", label=label)
+            for row in rows.itertuples() if "runs" in rows else ():
+                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=line.get_color(), alpha=0.4, ms=4)
+        ax.set(xscale="log", xlabel="forward passes an image", ylabel="error (%)", ylim=(0, None), title=title)
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.legend(fontsize=8)
+    return figure
