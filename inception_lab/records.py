@@ -27,6 +27,10 @@ HEAD = """# Recorded runs
 Runs that were really made, by the recipe in each folder. This table is made from the folders by
 `inception-lab record`, and a test holds it to them.
 
+`cifar10-jpeg` is a JPEG copy of CIFAR-10, whose pixels differ slightly from those of the binary release. Give such a
+folder, or the release itself, as `--data` to evaluate a run that was trained on it. Minutes were measured on machines
+that had other work to do, and a GPU is named where there was one.
+
 """
 
 
