@@ -3,8 +3,8 @@
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
 inception-lab record RUN [--name NAME] [--no-weights]
-inception-lab study [NAME] [--seeds N] [--arms ARM...] [--out CSV] [--runs DIR] [--set KEY=VALUE]
-inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--json]
+inception-lab study [NAME] [--seeds N] [--arms ARM...] [--data D] [--out CSV] [--runs DIR] [--set KEY=VALUE]
+inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--batch N] [--json]
 """
 
 import argparse
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("name", nargs="?", metavar="NAME", help="a study; without one, what studies there are")
     study.add_argument("--seeds", type=int, metavar="N", help="runs an arm (default: the study's)")
     study.add_argument("--arms", nargs="+", metavar="ARM", help="some of the arms (default: all)")
+    study.add_argument("--data", metavar="D", help="a folder of images that is named as the recipe names its data")
     study.add_argument("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
     study.add_argument("--runs", metavar="DIR", help="the folder of run folders (default: runs/studies/NAME)")
     study.add_argument(
@@ -103,6 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluating.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the run's)")
     evaluating.add_argument("--split", default="val", metavar="S", help="train, val or test (default: val)")
     evaluating.add_argument("--length", type=int, metavar="N", help="only so many images")
+    evaluating.add_argument(
+        "--batch", type=int, default=128, metavar="N", help="crops that the network sees at once (default: 128)"
+    )
     evaluating.add_argument("--no-store", action="store_true", help="keep nothing, and use nothing that was kept")
     evaluating.add_argument("--json", action="store_true", help="print JSON, with the error of each class")
     evaluating.add_argument("--quiet", action="store_true", help="show no progress")
@@ -134,7 +138,7 @@ def _study(args) -> int:
         print(studies.overview())
         return 0
     study = studies.find(args.name).with_settings(args.set)
-    options = dict(out=args.out, runs=args.runs, progress=not args.quiet)
+    options = dict(out=args.out, runs=args.runs, data=args.data, progress=not args.quiet)
     frame = studies.run(study, args.seeds, args.arms, **options)
     print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the difference:")
     print(studies.compare(frame).reset_index().to_string(index=False, float_format="{:.2f}".format, na_rep=""))
@@ -145,7 +149,7 @@ def _evaluate(args) -> int:
     from inception_lab.evaluation import predict
     from inception_lab.predictions import average
 
-    options = dict(split=args.split, crops=args.crops, length=args.length)
+    options = dict(split=args.split, crops=args.crops, length=args.length, batch=args.batch)
     options |= dict(store=not args.no_store, progress=not args.quiet)
     predictions = [predict(run, args.data, **options) for run in args.runs]
     if len(predictions) > 1:
