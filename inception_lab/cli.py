@@ -2,8 +2,9 @@
 
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
-inception-lab record RUN [--name NAME] [--no-weights]
+inception-lab record RUN [--name NAME] [--no-weights] [--note TEXT] [--data D]
 inception-lab study [NAME] [--seeds N] [--arms ARM...] [--data D] [--out CSV] [--runs DIR] [--set KEY=VALUE]
+inception-lab ladder RUN... [--crops N...] [--data D] [--out CSV]
 inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--batch N] [--json]
 """
 
@@ -71,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("folder", metavar="RUN", help="a run folder")
     recording.add_argument("--name", metavar="NAME", help="of the copy (default: the run folder's)")
     recording.add_argument("--no-weights", action="store_true", help="leave the weights out, to save space")
+    recording.add_argument("--note", default="", metavar="TEXT", help='of the data, such as "JPEG copy"')
+    recording.add_argument("--data", metavar="D", help="where pictures of the worst mistakes are taken from")
     recording.set_defaults(run=_record)
 
     study = commands.add_parser(
@@ -111,6 +114,21 @@ def _parser() -> argparse.ArgumentParser:
     evaluating.add_argument("--json", action="store_true", help="print JSON, with the error of each class")
     evaluating.add_argument("--quiet", action="store_true", help="show no progress")
     evaluating.set_defaults(run=_evaluate)
+
+    climbing = commands.add_parser(
+        "ladder",
+        help="what more crops and more models gain: the paper's Table 3",
+        description="Test runs with several numbers of crops, and average every choice of them. It goes on where a "
+        "command that was stopped stood.",
+    )
+    climbing.add_argument("runs", nargs="+", metavar="RUN", help="run folders that differ in their seed")
+    climbing.add_argument("--crops", type=int, nargs="+", choices=[1, 10, 144], default=[1, 10, 144], metavar="N")
+    climbing.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the runs')")
+    climbing.add_argument("--length", type=int, metavar="N", help="only so many images")
+    climbing.add_argument("--batch", type=int, default=128, metavar="N", help="crops at once (default: 128)")
+    climbing.add_argument("--out", metavar="CSV", help="write the table there too")
+    climbing.add_argument("--quiet", action="store_true", help="show no progress")
+    climbing.set_defaults(run=_ladder)
     return parser
 
 
@@ -127,7 +145,7 @@ def _train(args) -> int:
 def _record(args) -> int:
     from inception_lab.records import record
 
-    print(record(args.folder, args.name, weights=not args.no_weights))
+    print(record(args.folder, args.name, weights=not args.no_weights, note=args.note, data=args.data))
     return 0
 
 
@@ -158,6 +176,22 @@ def _evaluate(args) -> int:
         print(json.dumps([_results(p) for p in predictions], indent=1, ensure_ascii=False))
     else:
         print(_results_table(predictions))
+    return 0
+
+
+def _ladder(args) -> int:
+    from pathlib import Path
+
+    from inception_lab.evaluation import predict
+    from inception_lab.predictions import ladder
+
+    options = dict(length=args.length, batch=args.batch, progress=not args.quiet)
+    table = ladder(predict(run, args.data, crops=crops, **options) for run in args.runs for crops in args.crops)
+    print(table.to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        names = " ".join(Path(run).name for run in args.runs)
+        table.assign(runs=names).to_csv(args.out, index=False, lineterminator="\n")
     return 0
 
 

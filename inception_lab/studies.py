@@ -114,10 +114,7 @@ STUDIES = {
                 "LRN, heads": [*LRN, *ZERO_BIAS, *HEADS],
                 "two 3x3 for 5x5": ["options.five_by_five=two 3x3"],
                 "one 3x3 for 5x5": ["options.five_by_five=3x3"],
-                **{
-                    f"{path} path left out": [f"options.modules=without {path}"]
-                    for path in ("1x1", "3x3", "5x5", "pool")
-                },
+                **{f"without {path}": [f"options.modules=without {path}"] for path in ("1x1", "3x3", "5x5", "pool")},
                 **{f"{k}x{k} alone": [f"options.modules={k}x{k} alone"] for k in (1, 3, 5)},
                 "naive modules": ["options.modules=naive"],
                 "fully connected": ["options.final_map=8"],

@@ -102,6 +102,50 @@ def test_a_recorded_study_is_what_the_code_says(path):
     assert frame["seed"].max() >= 2, "a comparison needs three seeds"
 
 
+def test_the_ablations_change_one_thing_each_and_cost_what_they_promise():
+    study = STUDIES["ablations"]
+    base = study.recipe_of("batch norm", 0)
+    assert (base.data, base.network, base.options) == ("cifar10", "googlenet-bn-32", {"aux": False, "dropout": 0.4})
+    costs, changed = {}, {}
+    for arm in study.arms:
+        recipe = study.recipe_of(arm, 0)
+        cost = count(recipe.network, recipe.image_size, num_classes=10, **recipe.options)
+        costs[arm] = cost.macs
+        assert [text.split()[0] for text in recipe.differences(base)] == ["options"] * (arm != "batch norm"), arm
+        changed[arm] = {key for key in recipe.options if recipe.options[key] != base.options.get(key)}
+    norm = {"norm", "bias", "initial_bias"}
+    assert (changed.pop("LRN"), changed.pop("LRN, heads")) == (norm, norm | {"aux"})
+    assert changed.pop("fully connected, 1024 hidden") == {"final_map", "hidden"} and changed.pop("batch norm") == set()
+    assert all(len(keys) == 1 for keys in changed.values())
+    for arm in ("1x1 alone", "3x3 alone", "5x5 alone", "naive modules"):
+        assert costs[arm] == pytest.approx(costs["batch norm"], rel=0.01), arm
+    for arm in ("batch norm, heads", "LRN", "LRN, heads", "dropout 0"):
+        assert costs[arm] == costs["batch norm"], arm
+    cheaper = ["one 3x3 for 5x5", *(f"without {path}" for path in ("1x1", "3x3", "5x5", "pool"))]
+    assert all(costs[arm] < costs["batch norm"] for arm in cheaper)
+
+
+def test_arms_with_the_same_images_read_them_once(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(studies, "open_data", lambda recipe, source: opened.append(recipe.augmentation) or tiny.data())
+    arms = {"plain": [], "batch norm": ["network=tiny-bn"], "mirrored": ["augmentation=flip"]}
+    study = Study("three", "?", tiny.recipe(epochs=1), arms, seeds=1)
+    frame = run(study, out=tmp_path / "three.csv", progress=False, accelerator="cpu")
+    assert len(frame) == 3 and opened == ["none", "flip"]
+
+
+def test_a_folder_stands_for_the_data_of_its_name_only(tmp_path, monkeypatch):
+    sources = []
+    monkeypatch.setattr(studies, "open_data", lambda recipe, source: sources.append(source) or tiny.data())
+    study = Study("folder", "?", tiny.recipe(epochs=1), {"plain": []}, seeds=1)
+    run(study, out=tmp_path / "folder.csv", data=tmp_path / "stripes", progress=False, accelerator="cpu")
+    assert sources == [tmp_path / "stripes"]
+    with pytest.raises(
+        ValueError, match="data must be a folder named 'stripes', as in the study's recipe, got .*other"
+    ):
+        run(study, out=tmp_path / "other.csv", data=tmp_path / "other", progress=False, accelerator="cpu")
+
+
 def test_a_row_says_what_its_run_folder_says(finished):
     row = read(finished / "tiny.csv").set_index(["arm", "seed"]).loc[(ODD, 1)]
     folder = finished / "tiny" / "batch-norm-1"
