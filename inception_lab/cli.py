@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("name", nargs="?", metavar="NAME", help="a study; without one, what studies there are")
     study.add_argument("--seeds", type=int, metavar="N", help="runs an arm (default: the study's)")
     study.add_argument("--arms", nargs="+", metavar="ARM", help="some of the arms (default: all)")
-    study.add_argument("--data", metavar="D", help="a folder of images that is named as the recipe names its data")
+    study.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the study's)")
     study.add_argument("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
     study.add_argument("--runs", metavar="DIR", help="the folder of run folders (default: runs/studies/NAME)")
     study.add_argument(

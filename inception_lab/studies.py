@@ -200,8 +200,8 @@ def run(
 
     seeds, arms: how many and which, by default all. All arms of one seed are trained before the next seed.
     out: the file, by default data/studies/NAME.csv. runs: the folder of the run folders, by default
-    runs/studies/NAME; with `out`, what `out` is without its suffix. data: the sets in place of the recipe's, or a
-    folder of the name that the recipe has for its data, such as a copy of CIFAR-10 in a folder "cifar10".
+    runs/studies/NAME; with `out`, what `out` is without its suffix. data: the sets in place of the recipe's, or
+    another tier or folder, whose name the rows then have.
     progress: show each run. accelerator, devices: as `train` takes them.
 
     It can be killed at any moment and called again. A run that has its row is not trained again, even where its
@@ -216,11 +216,11 @@ def run(
         raise ValueError(f"seeds must be a whole number of at least 1, got {seeds!r}")
     for arm in arms:
         check_one_of("arms", arm, study.arms)
-    wanted = [(arm, study.recipe_of(arm, seed)) for seed in range(seeds) for arm in arms]
     if out is None and STUDIES.get(study.name) != study:
         raise ValueError(f"out must be given: {path_of(study.name)} is for the study as STUDIES has it")
-    if isinstance(data, str | Path) and Path(data).name != study.recipe.data:
-        raise ValueError(f"data must be a folder named {study.recipe.data!r}, as in the study's recipe, got {data}")
+    if isinstance(data, str | Path):
+        study = replace(study, recipe=replace(study.recipe, data=Path(data).name))
+    wanted = [(arm, study.recipe_of(arm, seed)) for seed in range(seeds) for arm in arms]
     path = path_of(study.name) if out is None else Path(out)
     if path.suffix != ".csv":
         raise ValueError(f"out must end in .csv, got {str(out)!r}")

@@ -15,7 +15,8 @@ from inception_lab.evaluation import predict
 from inception_lab.recipes import Recipe
 
 SHIPPED = sorted(path.parent for path in records.PLACE.glob("*/model.safetensors"))
-PACKED = {"cifar10": ("cifar10", "test"), "tiny-imagenet": ("tiny-imagenet-200", "val")}  # data → set and split
+CIFAR10, TINY = ("cifar10", "test"), ("tiny-imagenet-200", "val")  # packed sets, each with its split
+PACKED = {"cifar10": CIFAR10, "cifar10-jpeg": CIFAR10, "tiny-imagenet": TINY, "tiny-imagenet-200": TINY}  # by data
 WORDS = "tiny-imagenet-200-words.tsv"  # beside the packed sets: names of the classes
 # The whole set through a network of more MACs than this takes a CPU many minutes: wanted by this variable only.
 LARGE, WHOLE = 200e6, "INCEPTION_LAB_WHOLE_SETS"
@@ -40,7 +41,7 @@ def evaluate(folder, request, monkeypatch, tmp_path, images):
     per_class = (images or data["val_images"]) // data["classes"]
     tree = request.getfixturevalue("real_images")(name, split, per_class)
     packed = Path(os.environ.get("INCEPTION_LAB_REAL_IMAGES", Path(__file__).parents[2] / "shared" / "data"))
-    if recipe.data == "tiny-imagenet" and (packed / WORDS).is_file() and not ids(folder):
+    if PACKED[recipe.data] == TINY and (packed / WORDS).is_file() and not ids(folder):
         shutil.copy(packed / WORDS, tree / "words.txt")
     monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
     return predict(folder, tree, split=split, **options)
@@ -62,10 +63,8 @@ def threads():
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
 def test_a_part_of_the_images_is_classified_as_recorded_within_sampling_error(folder, request, monkeypatch, tmp_path):
     _, data, metrics, macs = about(folder)
-    classes = data["classes"]
-    p = evaluate(
-        folder, request, monkeypatch, tmp_path, max(classes, (100 if macs > LARGE else 500) // classes * classes)
-    )
+    images = max(data["classes"], 100 if macs > LARGE else 500)
+    p = evaluate(folder, request, monkeypatch, tmp_path, images)
     for k in (1, 5):
         share = metrics[f"val_top{k}_error"] / 100
         deviation = math.sqrt(share * (1 - share) / len(p.labels))

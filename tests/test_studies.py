@@ -77,7 +77,8 @@ def assert_record(path, study):
     assert list(frame["arm"].drop_duplicates()) == list(study.arms)
     for row in frame.itertuples():
         recipe = Recipe.from_json(row.recipe)
-        assert recipe.differences(study.recipe_of(row.arm, row.seed)) == [], (row.arm, row.seed)
+        stated = replace(study.recipe_of(row.arm, row.seed), data=recipe.data)  # another copy of it, perhaps
+        assert recipe.differences(stated) == [] and recipe.data.startswith(study.recipe.data), (row.arm, row.seed)
         cost = count(recipe.network, recipe.image_size, num_classes=row.classes, **recipe.options)
         assert (row.parameters, row.macs) == (cost.params, cost.macs), row.arm
         assert row.epochs == recipe.epochs and row.steps == row.epochs * (row.train_images // recipe.batch)
@@ -134,16 +135,17 @@ def test_arms_with_the_same_images_read_them_once(tmp_path, monkeypatch):
     assert len(frame) == 3 and opened == ["none", "flip"]
 
 
-def test_a_folder_stands_for_the_data_of_its_name_only(tmp_path, monkeypatch):
+def test_rows_say_which_folder_of_images_they_are_of(tmp_path, monkeypatch):
     sources = []
     monkeypatch.setattr(studies, "open_data", lambda recipe, source: sources.append(source) or tiny.data())
     study = Study("folder", "?", tiny.recipe(epochs=1), {"plain": []}, seeds=1)
-    run(study, out=tmp_path / "folder.csv", data=tmp_path / "stripes", progress=False, accelerator="cpu")
-    assert sources == [tmp_path / "stripes"]
-    with pytest.raises(
-        ValueError, match="data must be a folder named 'stripes', as in the study's recipe, got .*other"
-    ):
-        run(study, out=tmp_path / "other.csv", data=tmp_path / "other", progress=False, accelerator="cpu")
+    options = dict(out=tmp_path / "folder.csv", progress=False, accelerator="cpu")
+    frame = run(study, data=tmp_path / "stripes-jpeg", **options)
+    assert sources == [tmp_path / "stripes-jpeg"] and Recipe.from_json(frame["recipe"][0]).data == "stripes-jpeg"
+    assert_record(tmp_path / "folder.csv", study)
+    assert run(study, data=tmp_path / "stripes-jpeg", **options).equals(frame)
+    with pytest.raises(RunError, match="data 'stripes', not 'stripes-jpeg'"):
+        run(study, **options)
 
 
 def test_a_row_says_what_its_run_folder_says(finished):
