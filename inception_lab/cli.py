@@ -2,15 +2,16 @@
 
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
-inception-lab record RUN [--name NAME] [--no-weights] [--note TEXT] [--data D]
+inception-lab record RUN [--name NAME] [--no-weights] [--note TEXT] [--data D] [--every-class] [--into DIR]
 inception-lab study [NAME] [--seeds N] [--arms ARM...] [--data D] [--out CSV] [--runs DIR] [--set KEY=VALUE]
-inception-lab ladder RUN... [--crops N...] [--data D] [--out CSV]
+inception-lab ladder RUN... [--crops N...] [--kept | --data D] [--out CSV]
 inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--batch N] [--json]
 """
 
 import argparse
 import json
 import sys
+from functools import partial
 
 from inception_lab import recipes, zoo
 from inception_lab.checkpoints import RunError
@@ -74,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("--no-weights", action="store_true", help="leave the weights out, to save space")
     recording.add_argument("--note", default="", metavar="TEXT", help='of the data, such as "JPEG copy"')
     recording.add_argument("--data", metavar="D", help="where pictures of the worst mistakes are taken from")
+    recording.add_argument(
+        "--every-class", action="store_true", help="keep all probabilities, as `ladder --kept` needs"
+    )
+    recording.add_argument("--into", metavar="DIR", help="another folder than data/runs")
     recording.set_defaults(run=_record)
 
     study = commands.add_parser(
@@ -124,6 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     climbing.add_argument("runs", nargs="+", metavar="RUN", help="run folders that differ in their seed")
     climbing.add_argument("--crops", type=int, nargs="+", choices=[1, 10, 144], default=[1, 10, 144], metavar="N")
     climbing.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the runs')")
+    climbing.add_argument("--kept", action="store_true", help="read what recorded runs keep: no image is needed")
     climbing.add_argument("--length", type=int, metavar="N", help="only so many images")
     climbing.add_argument("--batch", type=int, default=128, metavar="N", help="crops at once (default: 128)")
     climbing.add_argument("--out", metavar="CSV", help="write the table there too")
@@ -145,7 +151,8 @@ def _train(args) -> int:
 def _record(args) -> int:
     from inception_lab.records import record
 
-    print(record(args.folder, args.name, weights=not args.no_weights, note=args.note, data=args.data))
+    options = dict(weights=not args.no_weights, note=args.note, data=args.data, every_class=args.every_class)
+    print(record(args.folder, args.name, **options, **(dict(place=args.into) if args.into else {})))
     return 0
 
 
@@ -184,9 +191,11 @@ def _ladder(args) -> int:
 
     from inception_lab.evaluation import predict
     from inception_lab.predictions import ladder
+    from inception_lab.records import predictions
 
     options = dict(length=args.length, batch=args.batch, progress=not args.quiet)
-    table = ladder(predict(run, args.data, crops=crops, **options) for run in args.runs for crops in args.crops)
+    test = predictions if args.kept else partial(predict, data=args.data, **options)
+    table = ladder(test(run, crops=crops) for run in args.runs for crops in args.crops)
     print(table.to_string(index=False, float_format="{:.2f}".format, na_rep=""))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

@@ -47,6 +47,7 @@ def record(
     weights: bool = True,
     note: str = "",
     data: str | Path | None = None,
+    every_class: bool = False,
     place: Path = PLACE,
 ) -> Path:
     """Copy a finished run to `place`/`name`, with half-precision weights, and write the overview anew.
@@ -54,6 +55,7 @@ def record(
     name: by default the run folder's. weights: False leaves model.safetensors out, to save space. note: what a reader
     must know of the data, such as "JPEG copy"; it is kept in note.txt and shown in the overview. data: a tier or a
     folder, from which the pictures of the worst mistakes are taken (see `mistakes`), where the run holds predictions.
+    every_class: keep the probabilities of all classes, also of many, in half precision: a ladder needs them.
 
     What `evaluate` has kept in the run folder is copied too. Raises RunError for a folder that holds no finished run,
     or a name that is taken; ValueError for data that are not there, or not what the run was evaluated on.
@@ -73,7 +75,7 @@ def record(
     if note:
         checkpoints.write(target / "note.txt", f"{note}\n".encode())
     for file in (source.path / "predictions").glob("*.safetensors"):
-        checkpoints.write(target / "predictions" / file.name, condensed(file, classes))
+        checkpoints.write(target / "predictions" / file.name, condensed(file, classes, every_class))
     if pictures:
         checkpoints.write(target / "mistakes.safetensors", pictures)
     with suppress(OSError):
@@ -99,10 +101,12 @@ def halved(path: Path) -> bytes:
     return safetensors.torch.save(halves, metadata)
 
 
-def condensed(path: Path, classes: list[str]) -> bytes:
+def condensed(path: Path, classes: list[str], every_class: bool = False) -> bytes:
     """The content of a file of predictions as a record keeps it: of many classes, the most probable alone."""
     tensors = safetensors.torch.load_file(path)
-    if len(classes) > MANY:
+    if len(classes) > MANY and every_class:
+        tensors["probabilities"] = tensors["probabilities"].half()
+    elif len(classes) > MANY:
         top = tensors.pop("probabilities").topk(TOP)
         tensors |= {"top_probabilities": top.values, "top_classes": top.indices.short()}
         tensors["labels"] = tensors["labels"].short()
@@ -133,7 +137,7 @@ def predictions(folder: str | Path, crops: int | None = None, split: str = "val"
         filled = left.expand(-1, len(classes)).scatter(1, tensors["top_classes"].long(), top)
         tensors["probabilities"] = filled
     digest = found[0].stem.rpartition("-")[2]
-    return Predictions(tensors["probabilities"], labels, classes, crops, (str(folder),), digest)
+    return Predictions(tensors["probabilities"].float(), labels, classes, crops, (str(folder),), digest)
 
 
 def worst(p: Predictions, images, count: int = 12) -> bytes:

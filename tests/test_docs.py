@@ -1,0 +1,136 @@
+"""The commands in docs/ are commands of this library, and do what the pages say, here at the smallest scale."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torchvision.io import write_png
+
+from inception_lab import cli, datasets, recipes, studies
+from inception_lab.shapes import Shapes
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+# What makes any recipe small enough for a CPU.
+SMALL = [
+    "epochs=1",
+    "warmup_epochs=0.5",
+    "batch=4",
+    "precision=32-true",
+    "compile=false",
+    "workers=0",
+    "train_images=0",
+]
+
+
+def commands(page, program="inception-lab"):
+    """The commands of a page's shell blocks as lists of words, `DATA` standing for the folder of images."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    lines = (line.replace("$DATA", "DATA") for block in blocks for line in block.splitlines())
+    found = (shlex.split(line, comments=True) for line in lines)
+    return [words for words in found if program in words]
+
+
+def arguments(words):
+    return words[words.index("inception-lab") + 1 :]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_one_that_the_library_takes(page):
+    assert commands(page)
+    for words in commands(page):
+        args = cli._parser().parse_args(arguments(words))
+        if args.run is cli._train:
+            recipe = recipes.find(args.recipe).with_settings(args.set)
+            assert recipe.data == "imagenet" or Path(args.data).name.removesuffix("-jpeg").startswith(recipe.data)
+            assert args.devices == "auto" or recipe.batch % (int(args.devices) * args.nodes) == 0
+        if args.run is cli._study:
+            assert studies.find(args.name)
+
+
+def test_all_seeds_of_a_recipe_are_asked_for_and_resumable():
+    trained = [arguments(words) for words in commands(ROOT / "docs" / "gpu-runs.md") if "train" in words]
+    assert all("--resume" in words for words in trained)
+    outs = {words[words.index("--out") + 1] for words in trained}
+    expected = {f"runs/{name}-{seed}" for name in ("cifar10-fast", "cifar10-uva", "tiny-imagenet") for seed in range(3)}
+    assert outs == expected | {"runs/rate"}
+
+
+def draw(folder, train, val, size):
+    """A folder of shapes in four classes, as many of each, as PNG files."""
+    for split, count in (("train", train), ("val", val)):
+        drawn = Shapes(split, size=size, length=400)
+        for label in range(4):
+            place = folder / split / drawn.classes[label]
+            place.mkdir(parents=True)
+            for number in (drawn.scenes(range(400)).label == label).nonzero()[0][:count]:
+                write_png(drawn[int(number)][0], str(place / f"{number}.png"))
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    return tmp_path
+
+
+def small(words):
+    """The arguments of a documented command, changed so that it takes seconds and writes below the working folder."""
+    words = list(words)
+    if words[0] in ("train", "study"):
+        words += [word for setting in SMALL for word in ("--set", setting)]
+    if words[0] == "study":
+        words += ["--arms", "batch norm", "naive modules", "--seeds", "1", "--out", "studies/ablations.csv"]
+    if words[0] == "record" and "--into" not in words:
+        words += ["--into", "data/runs"]
+    if words[0] == "ladder" and "--kept" not in words:
+        words += ["--length", "2"]
+    return words if words[0] == "record" else [*words, "--quiet"]
+
+
+@pytest.mark.slow
+def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(place, capsys):
+    torch.set_num_threads(1)
+    draw(place / "DATA" / "cifar10-jpeg", 2, 1, 32)
+    draw(place / "DATA" / "tiny-imagenet-200", 2, 1, 64)
+    for words in commands(ROOT / "docs" / "gpu-runs.md"):
+        words = arguments(words)
+        assert cli.main(small(words)) == 0, (words, capsys.readouterr().err)
+    recorded = {path.parent.name for path in (place / "data" / "runs").glob("*/model.safetensors")}
+    assert recorded == {"cifar10-fast-0", "cifar10-uva-0", "tiny-imagenet-0"}
+    seeds = [json.loads((place / "runs" / f"tiny-imagenet-{i}" / "recipe.json").read_text()) for i in range(3)]
+    assert [(r["seed"], r["weights_seed"], r["image_size"], r["memory_size"]) for r in seeds] == [
+        (i, 0, 224, 64) for i in range(3)
+    ]
+    rungs = pd.read_csv(place / "data" / "ladders" / "tiny-imagenet.csv")
+    assert list(zip(rungs["crops"], rungs["models"], strict=True)) == [(c, n) for c in (1, 10, 144) for n in (1, 2, 3)]
+    assert len(studies.read(place / "studies" / "ablations.csv")) == 2
+
+
+@pytest.mark.slow
+def test_the_documented_torchrun_line_trains_with_two_processes(place):
+    """Two processes, then a second call: the run is finished, so that nothing is trained again."""
+    (words,) = [w for w in commands(ROOT / "docs" / "scaling.md", "torchrun") if "--standalone" in w]
+    draw(place / "imagenet", 1, 1, 224)
+    words = [str(place / "imagenet") if word == "/data/imagenet" else word for word in words]
+    settings = ["epochs=1", "batch=4", "average_from=0", "workers=0"]
+    words = [*words, *(word for setting in settings for word in ("--set", setting)), "--quiet"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", *words[1:]]
+    about = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    outputs = []
+    for _ in range(2):
+        done = subprocess.run(launcher, env=os.environ | about, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    (session,) = json.loads((place / "runs" / "imagenet-2014" / "environment.json").read_text())["sessions"]
+    assert session["processes"] == 2 and session["data"]["name"] == "imagenet"
+    metrics = json.loads((place / "runs" / "imagenet-2014" / "metrics.json").read_text())
+    assert metrics["steps"] == 1 and metrics["averaged"] and outputs[0] == outputs[1]
+    assert f"top-1 error {metrics['val_top1_error']:.2f} %" in outputs[0]
