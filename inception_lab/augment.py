@@ -31,8 +31,10 @@ class Augmentation:
 
     size: side of the patch in pixels. scale: smallest and largest share of the area. ratio: of width to height,
     uniform in log. flip: probability of mirroring. photometric: contrast, brightness and colour change by
-    factors from 1 − photometric to 1 + photometric; 0 leaves them. mean, std: of each channel, for images from
-    0 to 1, to normalise with. Raises ValueError for a value out of range.
+    factors from 1 − photometric to 1 + photometric; 0 leaves them. shift: pixels by which the whole image moves at
+    most, before the patch is cut, with its border mirrored. cutout: side in pixels of a square of the patch that is
+    blanked. mean, std: of each channel, for images from 0 to 1, to normalise with. Raises ValueError for a value out
+    of range.
     """
 
     size: int
@@ -40,6 +42,8 @@ class Augmentation:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.5
     photometric: float = 0.5
+    shift: int = 0
+    cutout: int = 0
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
@@ -51,6 +55,12 @@ class Augmentation:
             ("ratio", "two ratios, 0 < low ≤ high", 0 < self.ratio[0] <= self.ratio[1]),
             ("flip", "a probability from 0 to 1", 0 <= self.flip <= 1),
             ("photometric", "a number from 0 to 1", 0 <= self.photometric <= 1),
+            ("shift", "a whole number of at least 0", isinstance(self.shift, int) and self.shift >= 0),
+            (
+                "cutout",
+                "a whole number from 0 to size − 1",
+                isinstance(self.cutout, int) and 0 <= self.cutout < self.size,
+            ),
             ("std", "numbers above 0", min(self.std) > 0),
         ):
             if not fits:
@@ -58,14 +68,16 @@ class Augmentation:
 
     def transform(self) -> v2.Transform:
         """torchvision's engine: uint8 (3, H, W) → normalised float32 (3, size, size), by torch's global generator."""
-        p = self.photometric
+        p, share = self.photometric, (self.cutout / self.size) ** 2  # of the area that is blanked
         return v2.Compose(
             [
+                Shift(self.shift) if self.shift else v2.Identity(),
                 v2.RandomResizedCrop(self.size, self.scale, self.ratio, antialias=True),
                 v2.RandomHorizontalFlip(self.flip),
                 v2.ColorJitter(brightness=p, contrast=p, saturation=p) if p else v2.Identity(),
                 v2.ToDtype(torch.float32, scale=True),
                 v2.Normalize(self.mean, self.std),
+                v2.RandomErasing(1, (share, share), (1, 1)) if self.cutout else v2.Identity(),
             ]
         )
 
@@ -78,6 +90,8 @@ class Augmentation:
         """
         check_images(images)
         count, _, height, width = images.shape
+        if self.shift:
+            images = shift(images, torch.randint(-self.shift, self.shift + 1, (count, 2), generator=generator))
         boxes = draw_boxes(count, height, width, self.scale, self.ratio, generator)
         flips = torch.rand(count, generator=generator) < self.flip
         factors, order = draw_distortions(count, self.photometric, generator)
@@ -87,6 +101,9 @@ class Augmentation:
         for start in range(0, count, part):
             some = slice(start, start + part)
             made[some] = self._make(images[some], *(t[some] for t in drawn))
+        if self.cutout:
+            corners = torch.randint(self.size - self.cutout + 1, (count, 2), generator=generator)
+            made.masked_fill_(squares(corners.to(made.device), self.cutout, self.size), 0)
         return made
 
     def _make(self, images, boxes, flips, factors, order):
@@ -169,6 +186,42 @@ def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int, flips:
     grid[..., 0], grid[..., 1] = x[:, None, :], y[:, :, None]
     patches = grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return avg_pool2d(patches, points) if points > 1 else patches
+
+
+class Shift(v2.Transform):
+    """torchvision's engine for `shift`: its RandomCrop, of the image's own size, out of the padded image."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return v2.RandomCrop(image.shape[-2:], padding=self.most, padding_mode="reflect")(image)
+
+
+def shift(images: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:
+    """Each image of (N, C, H, W) moved up and left by its `moves` pixels, int64 (N, 2); what comes in is mirrored.
+
+    The mirror stands on the outermost row of pixels, which is not doubled ("reflect").
+    """
+    moves = moves.to(images.device)
+    rows, columns = (
+        _reflected(torch.arange(side, device=images.device) + move[:, None], side)
+        for side, move in zip(images.shape[2:], moves.T, strict=True)
+    )
+    numbers = torch.arange(len(images), device=images.device)[:, None, None]
+    return images[numbers, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def _reflected(places: torch.Tensor, side: int) -> torch.Tensor:
+    return side - 1 - (side - 1 - places.abs()).abs()
+
+
+def squares(corners: torch.Tensor, side: int, size: int) -> torch.Tensor:
+    """Masks (N, 1, size, size) that are true in the square with this top left corner, int64 (N, 2), and this side."""
+    places = torch.arange(size, device=corners.device)
+    inside = (places >= corners[..., None]) & (places < corners[..., None] + side)  # (N, 2, size)
+    return (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
 
 
 # --- test-time crops ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ was drawn before it. That is why a run can be taken up at any step, with any num
 import hashlib
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,23 +39,27 @@ def open_data(recipe: Recipe, source: str | Path | None = None) -> Data:
     from inception_lab.augment import Augmentation
 
     source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
-    crops = recipe.augmentation in ("crop", "paper")
-    train = datasets.load(source, "train", size=size if recipe.in_memory or not crops else None, length=length)
-    val = datasets.load(source, "val", size=size)
+    crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
+    train = datasets.load(source, "train", size=held if recipe.in_memory or not crops else None, length=length)
+    val = datasets.load(source, "val", size=held)
     augment = Augmentation(
         size,
         scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),
         ratio=(3 / 4, 4 / 3) if crops else (1.0, 1.0),
         photometric=0.5 if recipe.augmentation == "paper" else 0.0,
+        shift=held // 8 if recipe.augmentation == "shift" else 0,
+        cutout=recipe.cutout,
         mean=train.mean,
         std=train.std,
     )
     if recipe.in_memory:
-        check_memory(len(train) + len(val), size)
+        check_memory(len(train) + len(val), held)
         train, val = datasets.in_memory(train, recipe.workers), datasets.in_memory(val, recipe.workers)
     elif recipe.augmentation != "none":
         train = datasets.Part(train, transform=augment.transform())
     on_device = augment if recipe.in_memory and recipe.augmentation != "none" else None
+    if on_device is None and held != size:
+        on_device = partial(resize, size=size)
     return Data(train, val, val.classes, val.mean, val.std, on_device)
 
 
@@ -147,7 +152,16 @@ def in_order(data: Data, recipe: Recipe, device, rank: int = 0, processes: int =
         share = Subset(data.val, range(rank, len(data.val), processes))
         batches = load(share, recipe, device, batch_size=size)
     for images, labels in batches:
+        if images.shape[-1] == recipe.memory_size != recipe.image_size:
+            images = resize(images, recipe.image_size)
         yield normalise(images, data, recipe), labels
+
+
+def resize(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Square images that are held in memory, at the size that the network sees."""
+    from inception_lab.folders import fit
+
+    return fit(images, size)
 
 
 def load(dataset: Dataset, recipe: Recipe, device: torch.device, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

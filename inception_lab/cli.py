@@ -2,14 +2,16 @@
 
 inception-lab count NAME... [--input-size N] [--by layer|stage] [--json]
 inception-lab train RECIPE [--data D] [--out DIR] [--resume] [--set KEY=VALUE]
-inception-lab record RUN [--name NAME] [--no-weights]
-inception-lab study [NAME] [--seeds N] [--arms ARM...] [--out CSV] [--runs DIR] [--set KEY=VALUE]
-inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--json]
+inception-lab record RUN [--name NAME] [--no-weights] [--note TEXT] [--data D] [--every-class] [--into DIR]
+inception-lab study [NAME] [--seeds N] [--arms ARM...] [--data D] [--out CSV] [--runs DIR] [--set KEY=VALUE]
+inception-lab ladder RUN... [--crops N...] [--kept | --data D] [--out CSV]
+inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--batch N] [--json]
 """
 
 import argparse
 import json
 import sys
+from functools import partial
 
 from inception_lab import recipes, zoo
 from inception_lab.checkpoints import RunError
@@ -71,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     recording.add_argument("folder", metavar="RUN", help="a run folder")
     recording.add_argument("--name", metavar="NAME", help="of the copy (default: the run folder's)")
     recording.add_argument("--no-weights", action="store_true", help="leave the weights out, to save space")
+    recording.add_argument("--note", default="", metavar="TEXT", help='of the data, such as "JPEG copy"')
+    recording.add_argument("--data", metavar="D", help="where pictures of the worst mistakes are taken from")
+    recording.add_argument(
+        "--every-class", action="store_true", help="keep all probabilities, as `ladder --kept` needs"
+    )
+    recording.add_argument("--into", metavar="DIR", help="another folder than data/runs")
     recording.set_defaults(run=_record)
 
     study = commands.add_parser(
@@ -82,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     study.add_argument("name", nargs="?", metavar="NAME", help="a study; without one, what studies there are")
     study.add_argument("--seeds", type=int, metavar="N", help="runs an arm (default: the study's)")
     study.add_argument("--arms", nargs="+", metavar="ARM", help="some of the arms (default: all)")
+    study.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the study's)")
     study.add_argument("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
     study.add_argument("--runs", metavar="DIR", help="the folder of run folders (default: runs/studies/NAME)")
     study.add_argument(
@@ -103,10 +112,29 @@ def _parser() -> argparse.ArgumentParser:
     evaluating.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the run's)")
     evaluating.add_argument("--split", default="val", metavar="S", help="train, val or test (default: val)")
     evaluating.add_argument("--length", type=int, metavar="N", help="only so many images")
+    evaluating.add_argument(
+        "--batch", type=int, default=128, metavar="N", help="crops that the network sees at once (default: 128)"
+    )
     evaluating.add_argument("--no-store", action="store_true", help="keep nothing, and use nothing that was kept")
     evaluating.add_argument("--json", action="store_true", help="print JSON, with the error of each class")
     evaluating.add_argument("--quiet", action="store_true", help="show no progress")
     evaluating.set_defaults(run=_evaluate)
+
+    climbing = commands.add_parser(
+        "ladder",
+        help="what more crops and more models gain: the paper's Table 3",
+        description="Test runs with several numbers of crops, and average every choice of them. It goes on where a "
+        "command that was stopped stood.",
+    )
+    climbing.add_argument("runs", nargs="+", metavar="RUN", help="run folders that differ in their seed")
+    climbing.add_argument("--crops", type=int, nargs="+", choices=[1, 10, 144], default=[1, 10, 144], metavar="N")
+    climbing.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the runs')")
+    climbing.add_argument("--kept", action="store_true", help="read what recorded runs keep: no image is needed")
+    climbing.add_argument("--length", type=int, metavar="N", help="only so many images")
+    climbing.add_argument("--batch", type=int, default=128, metavar="N", help="crops at once (default: 128)")
+    climbing.add_argument("--out", metavar="CSV", help="write the table there too")
+    climbing.add_argument("--quiet", action="store_true", help="show no progress")
+    climbing.set_defaults(run=_ladder)
     return parser
 
 
@@ -123,7 +151,8 @@ def _train(args) -> int:
 def _record(args) -> int:
     from inception_lab.records import record
 
-    print(record(args.folder, args.name, weights=not args.no_weights))
+    options = dict(weights=not args.no_weights, note=args.note, data=args.data, every_class=args.every_class)
+    print(record(args.folder, args.name, **options, **(dict(place=args.into) if args.into else {})))
     return 0
 
 
@@ -134,7 +163,7 @@ def _study(args) -> int:
         print(studies.overview())
         return 0
     study = studies.find(args.name).with_settings(args.set)
-    options = dict(out=args.out, runs=args.runs, progress=not args.quiet)
+    options = dict(out=args.out, runs=args.runs, data=args.data, progress=not args.quiet)
     frame = studies.run(study, args.seeds, args.arms, **options)
     print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the difference:")
     print(studies.compare(frame).reset_index().to_string(index=False, float_format="{:.2f}".format, na_rep=""))
@@ -145,7 +174,7 @@ def _evaluate(args) -> int:
     from inception_lab.evaluation import predict
     from inception_lab.predictions import average
 
-    options = dict(split=args.split, crops=args.crops, length=args.length)
+    options = dict(split=args.split, crops=args.crops, length=args.length, batch=args.batch)
     options |= dict(store=not args.no_store, progress=not args.quiet)
     predictions = [predict(run, args.data, **options) for run in args.runs]
     if len(predictions) > 1:
@@ -154,6 +183,24 @@ def _evaluate(args) -> int:
         print(json.dumps([_results(p) for p in predictions], indent=1, ensure_ascii=False))
     else:
         print(_results_table(predictions))
+    return 0
+
+
+def _ladder(args) -> int:
+    from pathlib import Path
+
+    from inception_lab.evaluation import predict
+    from inception_lab.predictions import ladder
+    from inception_lab.records import predictions
+
+    options = dict(length=args.length, batch=args.batch, progress=not args.quiet)
+    test = predictions if args.kept else partial(predict, data=args.data, **options)
+    table = ladder(test(run, crops=crops) for run in args.runs for crops in args.crops)
+    print(table.to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+    if args.out:
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        names = " ".join(Path(run).name for run in args.runs)
+        table.assign(runs=names).to_csv(args.out, index=False, lineterminator="\n")
     return 0
 
 

@@ -129,8 +129,8 @@ def in_memory(data: Dataset, workers: int = 0) -> InMemory:
         return InMemory(images, labels, data.classes, data.mean, data.std)
     images = labels = None
     done = 0
-    for batch in DataLoader(data, batch_size=64, num_workers=workers, collate_fn=list):
-        for image, label in batch:
+    for batch in DataLoader(data, batch_size=64, num_workers=workers, collate_fn=_together):
+        for image, label in zip(*batch, strict=True):
             if images is None:
                 images = torch.empty(len(data), *image.shape, dtype=torch.uint8)
                 labels = torch.empty(len(data), dtype=torch.int64)
@@ -140,6 +140,12 @@ def in_memory(data: Dataset, workers: int = 0) -> InMemory:
             images[done], labels[done] = image, label
             done += 1
     return InMemory(images, labels, data.classes, data.mean, data.std)
+
+
+def _together(samples: list):
+    """The images and labels of some samples; images of one size as one tensor, which a worker hands on as one file."""
+    images, labels = zip(*samples, strict=True)
+    return (torch.stack(images) if len({image.shape for image in images}) == 1 else images), labels
 
 
 def _cifar10(root: Path, split: str, size: int | None) -> InMemory:

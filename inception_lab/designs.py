@@ -13,9 +13,9 @@ from inception_lab.initialisation import INITIALISATIONS
 class Row(NamedTuple):
     """One row of Table 1, in the paper's columns; `stage` is the name of the module built from it.
 
-    `channels` is the width of a convolution without a reduction; the others have theirs in the paper's six
-    last columns. `depth_multiplier` and `pool` are departures: a separable first convolution, and the
-    average pools of Inception-v2.
+    `channels` is the width of a convolution without a reduction; the others have theirs in the paper's six last
+    columns. The type "naive" is the module of Figure 2a, which has no reductions. `depth_multiplier` and `pool` are
+    departures: a separable first convolution, and the average pools of Inception-v2.
     """
 
     stage: str
@@ -93,7 +93,8 @@ INCEPTION_V2_TABLE = (
 # fmt: on
 
 
-ROW_TYPES = ("convolution", "max pool", "inception")
+MODULES = ("inception", "naive")
+ROW_TYPES = ("convolution", "max pool", *MODULES)
 NORMS = ("lrn", "batch", "none")
 
 
@@ -119,6 +120,9 @@ class Design:
     bias: whether convolutions have a bias.
     five_by_five: what the 5×5 path holds, see `Inception`.
     pool_rounding: "up" (ceil mode: 112 → 56 → 28 → 14 → 7 without padding) or "padded" (padding 1).
+    final_map: side of the map that the classifier reads: 1 is the paper's average pool over the whole map (7×7 or
+        another size); more keeps where things are, as the fully connected layers of AlexNet and VGG do.
+    hidden: units of a fully connected layer before the classifier; 0 for none.
     dropout, aux_dropout: share of units dropped before the last linear layer, and in the heads.
     aux_after: the stages whose output feeds an auxiliary head; empty for none.
     aux_pool: "5x5/3" (the paper) or "adaptive" (torchvision; takes any image size).
@@ -135,6 +139,8 @@ class Design:
     batch_norm_eps: float = 1e-5
     five_by_five: str = "5x5"
     pool_rounding: str = "up"
+    final_map: int = 1
+    hidden: int = 0
     dropout: float = 0.4
     aux_after: tuple[str, ...] = ("inception_4a", "inception_4d")
     aux_pool: str = "5x5/3"
@@ -156,10 +162,13 @@ class Design:
         check_one_of("pool_rounding", self.pool_rounding, ["up", "padded"])
         check_one_of("aux_pool", self.aux_pool, ["5x5/3", "adaptive"])
         check_one_of("initialisation", self.initialisation, INITIALISATIONS)
+        for name, least in dict(final_map=1, hidden=0).items():
+            if not isinstance(value := getattr(self, name), int) or value < least:
+                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
         if len(self.aux_after) > 2:
             raise ValueError(f"aux_after must name at most two stages, got {self.aux_after}")
         for stage in self.aux_after:
-            check_one_of("aux_after", stage, [row.stage for row in self.table if row.type == "inception"])
+            check_one_of("aux_after", stage, [row.stage for row in self.table if row.type in MODULES])
 
 
 def small_images(design: Design, size: int) -> Design:

@@ -11,7 +11,7 @@ goes on where it stood, and one that was finished is read.
 import hashlib
 import time
 from collections.abc import Iterator
-from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -126,16 +126,17 @@ def check_classes(run: str | Path, given: list[str], trained: list[str]) -> None
             raise ValueError(f"data must have the classes of {run}: class {number} is {one!r}, not {other!r}")
 
 
-def views(image: torch.Tensor, crops: int | None, size: int) -> torch.Tensor:
-    """What the network sees of an image (3, H, W): (M, 3, size, size), with M crops, or 1 for the whole image.
+def views(images: torch.Tensor, crops: int | None, recipe: Recipe) -> torch.Tensor:
+    """What the network sees of images (N, 3, H, W): (N, M, 3, size, size), M crops of each, or 1 for the whole image.
 
     Of a square image the three squares of the 144 crops are one. Its 48 crops that differ have the same mean.
     """
     if crops is None:
-        return fit(image, size)[None]
-    made = evaluation_crops(image[None], crops, size)[0]
-    if crops == 144 and image.shape[1] == image.shape[2]:
-        made = made.unflatten(0, (len(SCALES), 3, 12))[:, 0].flatten(0, 1)
+        held = fit(images, recipe.memory_size) if recipe.memory_size else images
+        return fit(held, recipe.image_size)[:, None]
+    made = evaluation_crops(images, crops, recipe.image_size)
+    if crops == 144 and images.shape[2] == images.shape[3]:
+        made = made.unflatten(1, (len(SCALES), 3, 12))[:, :, 0].flatten(1, 2)
     return made
 
 
@@ -146,21 +147,23 @@ def views(image: torch.Tensor, crops: int | None, size: int) -> torch.Tensor:
 def compute(model, data: Data, recipe: Recipe, fabric, crops: int | None, batch: int) -> Iterator[tuple]:
     """Probabilities (n, C) and labels (n,) of the images of `data.val`, in order, some at a time."""
     model.to(fabric.device, memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format)
-    collate = partial(_collate, crops=crops, size=recipe.image_size)
     size = max(1, batch // (crops or 1))
-    for seen, counts, labels in DataLoader(data.val, size, num_workers=recipe.workers, collate_fn=collate):
+    for groups, labels in DataLoader(data.val, size, num_workers=recipe.workers, collate_fn=_collate):
+        seen = [views(group.to(fabric.device), crops, recipe) for group in groups]
+        counts = [of_image.shape[0] for group in seen for of_image in group]
         probabilities = []
-        for some in seen.split(batch):
+        for some in torch.cat([group.flatten(0, 1) for group in seen]).split(batch):
             with fabric.autocast():
-                logits = model(normalise(some.to(fabric.device), data, recipe))
+                logits = model(normalise(some, data, recipe))
             probabilities.append(logits.float().softmax(1))
         yield torch.stack([of_image.mean(0) for of_image in torch.cat(probabilities).split(counts)]).cpu(), labels
 
 
-def _collate(samples: list, crops: int | None, size: int) -> tuple[torch.Tensor, list[int], torch.Tensor]:
-    """All views of some images one after another, how many each image has, and the labels."""
-    seen = [views(image, crops, size) for image, _ in samples]
-    return torch.cat(seen), [len(v) for v in seen], torch.tensor([int(label) for _, label in samples])
+def _collate(samples: list) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Some images in order, those of one size that follow each other as one batch (N, 3, H, W); and their labels."""
+    images, labels = zip(*samples, strict=True)
+    groups = [torch.stack(list(group)) for _, group in groupby(images, key=lambda image: image.shape)]
+    return groups, torch.tensor([int(label) for label in labels])
 
 
 class Kept:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception
-from inception_lab.designs import DESIGNS, Design, Row
+from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception
+from inception_lab.designs import DESIGNS, MODULES, Design, Row
 from inception_lab.initialisation import INITIALISATIONS
 
 
@@ -82,8 +82,13 @@ class GoogLeNet(nn.Module):
                     unit=unit,
                 )
                 self.add_module(self.heads[row.stage], head)
-        self._add("avg_pool", nn.AdaptiveAvgPool2d(1))  # the paper's 7×7 average pool, for a map of any size
+        # The paper's 7×7 average pool, for a map of any size.
+        self._add("avg_pool", nn.AdaptiveAvgPool2d(design.final_map))
         self._add("flatten", nn.Flatten())
+        channels *= design.final_map**2
+        if design.hidden:
+            self._add("fc", nn.Sequential(OrderedDict(linear=nn.Linear(channels, design.hidden), relu=nn.ReLU())))
+            channels = design.hidden
         self._add("dropout", nn.Dropout(design.dropout))
         self._add("linear", nn.Linear(channels, num_classes))
         INITIALISATIONS[design.initialisation](self, design.initial_bias)
@@ -121,6 +126,9 @@ def build_stage(row: Row, in_channels: int, design: Design, unit) -> tuple[nn.Mo
             unit=unit,
         )
         return module, module.out_channels
+    if row.type == "naive":
+        module = NaiveInception(in_channels, row.one, row.three, row.five, unit=unit)
+        return module, module.out_channels
     width = row.three or row.channels
     fan_in = row.three_reduce or in_channels
     conv = unit(fan_in, width, row.patch, row.stride, depth_multiplier=row.depth_multiplier)
@@ -146,7 +154,7 @@ def _fits(design: Design, size: int) -> bool:
     for row in design.table:
         if row.type == "max pool" and design.pool_rounding == "up":
             size = -(-(size - row.patch) // row.stride) + 1  # a window may reach over the edge
-        elif row.type != "inception":
+        elif row.type not in MODULES:
             size = (size + 2 * (row.patch // 2) - row.patch) // row.stride + 1
         elif row.stride > 1:
             size = (size - 1) // row.stride + 1

@@ -74,6 +74,23 @@ class Predictions:
         rows = {"class": self.classes, "images": images.numpy(), "top1_error": error.numpy()}
         return pd.DataFrame(rows).sort_values("top1_error", ascending=False, kind="stable", ignore_index=True)
 
+    def mistakes(self, count: int) -> list[int]:
+        """The numbers of the images that are taken for another class, most confident first, `count` at most."""
+        confidence, predicted = self.probabilities.max(1)
+        wrong = predicted != self.labels
+        order = torch.where(wrong, confidence, 0).argsort(descending=True, stable=True)
+        return order[: min(count, int(wrong.sum()))].tolist()
+
+    def confused(self, count: int) -> pd.DataFrame:
+        """The commonest confusions, a row each: class, taken for, how many images, and how many the other way round."""
+        wrong, rows = self.confusion().fill_diagonal_(0), []
+        for place in wrong.flatten().argsort(descending=True, stable=True)[:count].tolist():
+            i, j = divmod(place, len(self.classes))
+            if wrong[i, j]:
+                row = {"class": self.classes[i], "taken_for": self.classes[j]}
+                rows.append(row | {"images": int(wrong[i, j]), "back": int(wrong[j, i])})
+        return pd.DataFrame(rows, columns=["class", "taken_for", "images", "back"])
+
     def confusion(self) -> torch.Tensor:
         """How many images of class i are taken for class j: int64 (C, C), i down and j across."""
         count = len(self.classes)

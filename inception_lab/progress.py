@@ -1,4 +1,4 @@
-"""What a run shows while it trains: a bar for the whole run, a line an epoch, and how long it waited for data."""
+"""What a run shows while it trains: a bar, a line an epoch, how long it waited for data, and the energy it took."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -6,23 +6,29 @@ from collections.abc import Iterable, Iterator
 import torch
 from tqdm.auto import tqdm
 
+from inception_lab import energy
 from inception_lab.recipes import Recipe
 
 
 class Clock:
-    """Seconds that an epoch has taken so far, and how many of them the loop waited for its batches.
+    """Seconds that an epoch has taken so far, how many of them the loop waited for its batches, and joules.
 
-    A GPU works behind the program that drives it: whether it had to wait, only its own clock can tell.
+    A GPU works behind the program that drives it: whether it had to wait, only its own clock can tell. Its joules
+    are None where its driver does not tell them.
     """
 
-    def __init__(self, device: torch.device, seconds: float = 0.0, waited: float = 0.0):
+    def __init__(self, device: torch.device, seconds: float = 0.0, waited: float = 0.0, joules: float | None = 0.0):
         self.on_gpu, self.seconds, self.waited = device.type == "cuda", seconds, waited
         self._start, self._spans = None, []
+        self._counter = energy.counter(device)
+        self.joules = joules if self._counter else None
 
     def watch(self, batches: Iterable) -> Iterator:
         """The same batches, with the time measured that each takes to come."""
         batches = iter(batches)
         self._start = time.perf_counter() - self.seconds
+        if self.joules is not None:
+            self._joules_before = self._counter() - self.joules
         while True:
             start = self._now()
             try:
@@ -47,6 +53,8 @@ class Clock:
         else:
             self.waited += sum(end - start for start, end in self._spans)
         self.seconds, self._spans = time.perf_counter() - self._start, []
+        if self.joules is not None:
+            self.joules = self._counter() - self._joules_before
 
 
 class Progress:

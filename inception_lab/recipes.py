@@ -21,7 +21,7 @@ from inception_lab.blocks import check_one_of
 CHOICES = {
     "optimiser": ("sgd", "adamw"),
     "schedule": ("paper", "cosine", "one-cycle", "constant"),
-    "augmentation": ("none", "flip", "crop", "paper"),
+    "augmentation": ("none", "flip", "shift", "crop", "paper"),
     "averaging": ("none", "polyak", "ema"),
     "precision": ("32-true", "bf16-mixed"),
 }
@@ -30,6 +30,7 @@ BOUNDS = dict.fromkeys(("epochs", "batch", "accumulation"), (1, math.inf))
 BOUNDS |= dict.fromkeys(("train_images", "warmup_epochs", "average_from"), (0, math.inf))
 BOUNDS |= dict.fromkeys(("aux_weight", "weight_decay", "checkpoint_every"), (0, math.inf))
 BOUNDS |= {"learning_rate": (1e-12, math.inf), "momentum": (0, 0.9999), "label_smoothing": (0, 0.9999)}
+BOUNDS |= {"memory_size": (0, 4096), "cutout": (0, 4095)}  # 0: not used
 BOUNDS |= {"average_decay": (0, 0.999999), "smallest_crop": (0.001, 1), "image_size": (1, 4096)}
 BOUNDS |= {"seed": (0, 2**32 - 1), "weights_seed": (0, 2**32 - 1), "workers": (0, 1024)}
 KINDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
@@ -41,17 +42,21 @@ class Recipe:
     """Everything that decides how a training run goes. Two runs of one recipe on one CPU give equal weights.
 
     name: of the recipe, and of the run folder unless another is given. network, options: what `zoo.build` takes.
-    data: a tier or a folder's name. image_size: side in pixels. train_images: how many to train on, 0 for all.
+    data: a tier or a folder's name. image_size: side in pixels of what the network sees. train_images: how many to
+        train on, 0 for all.
     optimiser: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
     learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimisation.learning_rate`.
     batch: images a step, over all processes. accumulation: parts that a batch is computed in, to save memory.
-    augmentation: "none", "flip", "crop" (an area from `smallest_crop` to 1, aspect 3/4 to 4/3, then flip) or
-        "paper" ("crop" and photometric distortions).
+    augmentation: "none", "flip", "shift" (by up to an eighth of the side, with a mirrored border, then flip), "crop"
+        (an area from `smallest_crop` to 1, aspect 3/4 to 4/3, then flip) or "paper" ("crop" and photometric
+        distortions). cutout: side in pixels of a square that is blanked in each augmented image, 0 for none (DeVries
+        & Taylor 2017, arXiv:1708.04552).
     aux_weight: of each auxiliary loss. decay_all: weight decay acts on biases and norm parameters too.
     averaging: "none", "polyak" (the mean of the weights after each step from epoch `average_from` on) or "ema"
         (an exponential average with `average_decay`, from the same epoch on).
-    in_memory: hold all images, at `image_size`, and augment them on the device, a batch at a time; else `workers`
-        processes read and augment them. precision: "32-true" or "bf16-mixed", Fabric's names.
+    in_memory: hold all images, and augment them on the device, a batch at a time; else `workers` processes read and
+        augment them. memory_size: side in pixels at which they are held, 0 for `image_size`; the device resizes them.
+    precision: "32-true" or "bf16-mixed", Fabric's names.
     seed: of the order of the images, their augmentation and dropout. weights_seed: of the first weights. The paper's
         seven models have the same first weights, and differ in the order and the sampling of the images.
     checkpoint_every: steps between two checkpoints inside an epoch; 0 for none but the one at its end.
@@ -66,6 +71,7 @@ class Recipe:
     image_size: int = 64
     train_images: int = 0
     in_memory: bool = True
+    memory_size: int = 0
     optimiser: str = "sgd"
     learning_rate: float = 0.05
     momentum: float = 0.9
@@ -77,6 +83,7 @@ class Recipe:
     accumulation: int = 1
     augmentation: str = "none"
     smallest_crop: float = 0.08
+    cutout: int = 0
     aux_weight: float = 0.3
     weight_decay: float = 0.0
     decay_all: bool = True
@@ -113,6 +120,10 @@ class Recipe:
         for name in ("warmup_epochs", "average_from"):
             if getattr(self, name) >= self.epochs:
                 raise ValueError(f"{name} must be below epochs ({self.epochs}), got {getattr(self, name)}")
+        if self.memory_size and not self.in_memory:
+            raise ValueError(f"memory_size must be 0 unless in_memory is true, got {self.memory_size}")
+        if self.cutout and (self.augmentation == "none" or self.cutout >= self.image_size):
+            raise ValueError(f"cutout needs an augmentation and must be below image_size, got {self.cutout}")
         if self.schedule == "one-cycle" and not self.warmup_epochs:
             raise ValueError("schedule 'one-cycle' needs warmup_epochs above 0: its first part rises")
 
@@ -199,7 +210,7 @@ def _parsed(text: str):
 
 # fmt: off
 _RECIPES = (
-    # Ours, made for two cores and about 90 seconds; below, two of ours for one GPU.
+    # Ours, made for two cores and about 90 seconds.
     Recipe("shapes-laptop", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="flip",
            optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=64,
            weight_decay=5e-4, decay_all=False, channels_last=True),
@@ -211,6 +222,7 @@ _RECIPES = (
     Recipe("cifar10-laptop", "googlenet-laptop", {"aux": False}, "cifar10", 64, augmentation="crop", smallest_crop=0.5,
            optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=2, epochs=8, batch=128,
            weight_decay=5e-4, decay_all=False, label_smoothing=0.1, channels_last=True),
+    # Ours, for any GPU.
     Recipe("cifar10", "googlenet-bn-32", {}, "cifar10", 32, augmentation="crop", smallest_crop=0.35,
            learning_rate=0.1, nesterov=True, schedule="cosine", warmup_epochs=2, epochs=60, batch=128,
            weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
@@ -219,6 +231,18 @@ _RECIPES = (
            learning_rate=0.2, nesterov=True, schedule="cosine", warmup_epochs=3, epochs=60, batch=256,
            weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
            precision="bf16-mixed", channels_last=True, checkpoint_every=200),
+    # Ours, for minutes on one large GPU: docs/gpu-runs.md says where their values come from.
+    Recipe("cifar10-fast", "googlenet-bn-32", {"aux": False, "dropout": 0.0}, "cifar10", 32, augmentation="shift",
+           cutout=12, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=30, batch=512,
+           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.995,
+           precision="bf16-mixed", channels_last=True, compile=True, workers=8),
+    Recipe("cifar10-uva", "googlenet-uva", {}, "cifar10", 32, augmentation="shift", learning_rate=0.2, nesterov=True,
+           schedule="cosine", warmup_epochs=5, epochs=100, batch=512, weight_decay=5e-4, decay_all=False,
+           averaging="ema", average_decay=0.995, precision="bf16-mixed", channels_last=True, compile=True, workers=8),
+    Recipe("tiny-imagenet-224", "googlenet-bn", {}, "tiny-imagenet", 224, memory_size=64, augmentation="crop",
+           smallest_crop=0.25, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=3, epochs=40,
+           batch=512, weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.998,
+           precision="bf16-mixed", channels_last=True, compile=True, workers=8),
     # The paper's: PAPER says where each value comes from.
     Recipe("imagenet-2014", "googlenet", {}, "imagenet", 224, in_memory=False, augmentation="paper",
            smallest_crop=0.08, learning_rate=0.01, momentum=0.9, schedule="paper", epochs=250, batch=32, aux_weight=0.3,

@@ -92,7 +92,8 @@ class RunFolder:
         checkpoints.write(self.path / name, text.encode())
 
     def write_history(self, rows: list[dict]) -> None:
-        lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+        columns = dict.fromkeys(name for row in rows for name in row)  # an epoch on another machine may know less
+        lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in rows)]
         checkpoints.write(self.path / "history.csv", ("\n".join(lines) + "\n").encode())
 
     def save(self, recipe: Recipe, tensors: dict[str, torch.Tensor], state: dict) -> None:

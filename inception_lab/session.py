@@ -32,6 +32,7 @@ class Session:
         self.recipe, self.data, self.fabric, self.folder = recipe, data, fabric, runs.RunFolder(out)
         self.batches = Batches(recipe, data, fabric.device, fabric.global_rank, fabric.world_size)
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
+        torch.backends.cudnn.benchmark = fabric.device.type == "cuda"  # try algorithms: all batches have one size
         seed_all(seed_of(recipe.weights_seed, "weights"))
         self.model = zoo.build(recipe.network, len(data.classes), **recipe.options).to(fabric.device)
         if recipe.channels_last:
@@ -71,6 +72,9 @@ class Session:
         row |= {"train_loss": loss, "train_top1_error": top1, **results, "seconds": seconds}
         row["images_per_second"] = self.batches.steps * self.recipe.batch / seconds
         row["waiting_percent"] = 100 * self.clock.waited / seconds
+        if self.clock.joules is not None:
+            joules = self.fabric.all_reduce(torch.tensor(self.clock.joules, device=self.fabric.device), reduce_op="sum")
+            row["watt_hours"] = joules.item() / 3600
         self.history.append(row)
         self.clock = Clock(self.fabric.device)
         for metric in self.metrics.values():
@@ -88,7 +92,7 @@ class Session:
             with metric.sync_context():  # summed over the processes
                 tensors |= {f"metrics.{name}.{key}": value.clone() for key, value in metric.metric_state.items()}
         state = {"step": self.step, "history": self.history}
-        state |= {"seconds": self.clock.seconds, "waited": self.clock.waited}
+        state |= {"seconds": self.clock.seconds, "waited": self.clock.waited, "joules": self.clock.joules}
         state["averaged"] = self.average.count if self.average else 0
         on_rank_zero(self.fabric, self.folder.save, self.recipe, tensors, state)
         self.saved = self.step
@@ -121,7 +125,7 @@ class Session:
         checkpoints.unpack(tensors, self.model, self.optimiser, self.average and self.average.model)
         self.step = self.saved = state["step"]
         self.history = state["history"]
-        self.clock = Clock(self.fabric.device, state["seconds"], state["waited"])
+        self.clock = Clock(self.fabric.device, state["seconds"], state["waited"], state.get("joules"))
         if self.average:
             self.average.count = state["averaged"]
         for name, metric in self.metrics.items():
@@ -138,6 +142,10 @@ class Session:
         metrics |= {"epochs": self.epoch, "steps": self.step, "seconds": seconds}
         metrics["images_per_second"] = self.step * self.recipe.batch / seconds
         metrics["waiting_percent"] = waited / seconds
+        if all("watt_hours" in row for row in self.history):
+            metrics["watt_hours"] = sum(row["watt_hours"] for row in self.history)
+        if self.fabric.device.type == "cuda":
+            metrics["peak_memory_gb"] = torch.cuda.max_memory_allocated(self.fabric.device) / 1e9
         about = {"classes": self.data.classes, "mean": self.data.mean, "std": self.data.std}
         on_rank_zero(self.fabric, self.folder.finish, self.result, self.recipe, about, metrics)
         return metrics

@@ -55,6 +55,33 @@ def one_kernel(design: Design, kernel: int) -> Design:
     return replace(design, table=tuple(rows), five_by_five=f"{kernel}x{kernel}")
 
 
+def naive(design: Design) -> Design:
+    """Each module without reductions (Figure 2a), with the module's own MACs.
+
+    Its three kernels share the MACs as the module's own widths would: all are times s, where for c input channels
+    M = c·s·(one + 9·three + 25·five). The pool passes the c channels on, so that c grows from module to module, and s
+    gets smaller. What rounding leaves over is given to the next module. Raises ValueError for a design without 5×5
+    kernels.
+    """
+    check_one_of("five_by_five", design.five_by_five, ("5x5",))
+    rows, was, channels, area, rest = [], 0, 0, 1.0, 0.0  # was: the channels in the design itself
+    for row in design.table:
+        if row.type == "inception":
+            wanted = macs_a_position(row, was, design.five_by_five) + rest / area
+            share = wanted / (channels * (row.one + 9 * row.three + 25 * row.five))
+            one, three, five = (max(1, round(share * width)) for width in (row.one, row.three, row.five))
+            rest = (wanted - channels * (one + 9 * three + 25 * five)) * area
+            was, channels = row.widths.out_channels(was), channels + one + three + five
+            row = row._replace(type="naive", one=one, three=three, five=five)
+            row = row._replace(three_reduce=0, five_reduce=0, pool_proj=None)
+        else:
+            if row.type == "convolution":
+                was = channels = row.three or row.channels
+            area /= row.stride**2
+        rows.append(row)
+    return replace(design, table=tuple(rows))
+
+
 def macs_a_position(row: Row, channels: int, five_by_five: str) -> int:
     """The multiply-accumulates of an Inception module at one position of its output, for stride 1."""
     w = row.widths
@@ -76,6 +103,7 @@ def without_path(design: Design, *columns: str) -> Design:
 MODULES = {
     "inception": lambda design: design,
     **{f"{k}x{k} alone": partial(one_kernel, kernel=k) for k in KERNELS},
+    "naive": naive,
     "without 1x1": lambda design: without_path(design, "one"),
     "without 3x3": lambda design: without_path(design, "three_reduce", "three"),
     "without 5x5": lambda design: without_path(design, "five_reduce", "five"),

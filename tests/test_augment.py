@@ -182,6 +182,44 @@ def test_whole_patches_agree_with_torchvision(photographs, as_floats, mean_level
     assert torch.stack(levels).mean() < mean_levels and max(levels) < worst
 
 
+# --- shifts and blanked squares -------------------------------------------------------------------------------
+
+
+def test_a_shifted_image_is_torchvisions_crop_of_the_padded_one(photographs):
+    moves = torch.cartesian_prod(*[torch.tensor([-5, 0, 2, 5])] * 2)
+    padded = F.pad(photographs, [5], padding_mode="reflect")
+    ours = augment.shift(photographs, moves)
+    for image, (down, across), made in zip(padded, moves.tolist(), ours, strict=True):
+        assert torch.equal(made, image[:, 5 + down : 69 + down, 5 + across : 69 + across])
+
+
+def test_shifts_are_drawn_as_by_torchvision_and_all_as_often():
+    image = torch.arange(64, dtype=torch.uint8).view(1, 1, 8, 8).expand(1, 3, 8, 8)
+    augmentation, count = Augmentation(8, **PLAIN | {"shift": 2}), 2000
+    corners = {0: (augmentation(image.expand(count, -1, -1, -1), seeded(0))[:, 0, 4, 4] * 255).round()}
+    torch.manual_seed(0)
+    corners[1] = torch.stack([augmentation.transform()(image[0])[0, 4, 4] * 255 for _ in range(count)]).round()
+    expected = image[0, 0, 2:7, 2:7].flatten()
+    for drawn in corners.values():
+        values, counts = drawn.unique(return_counts=True)
+        assert torch.equal(values, expected) and abs(counts - count / 25).max() < 4 * (count / 25) ** 0.5
+
+
+def test_a_square_of_the_side_is_blanked_anywhere_by_both_engines():
+    augmentation, count = Augmentation(12, **PLAIN | {"cutout": 5}), 1500
+    image = torch.full((1, 3, 12, 12), 200, dtype=torch.uint8)
+    torch.manual_seed(0)
+    one = torch.stack([augmentation.transform()(image[0]) for _ in range(count)])
+    for made in (augmentation(image.expand(count, -1, -1, -1), seeded(0)), one):
+        blank = made == 0
+        assert (blank.sum((2, 3)) == 25).all() and torch.equal(blank[:, 0], blank[:, 2])
+        rows, columns = blank[:, 0].any(2), blank[:, 0].any(1)
+        assert (rows.sum(1) == 5).all() and (columns.sum(1) == 5).all()  # a square, not 25 places
+        starts = torch.stack([rows.int().argmax(1), columns.int().argmax(1)])
+        assert starts.min() == 0 and starts.max() == 7
+        assert (starts.float().mean(1) - 3.5).abs().max() < 0.25
+
+
 # --- reproducible -------------------------------------------------------------------------------------------
 
 
@@ -212,6 +250,8 @@ def test_what_is_not_wanted_is_left_out(photographs):
         ({"ratio": (2, 1)}, r"ratio must be two ratios, 0 < low ≤ high, got \(2, 1\)"),
         ({"flip": 1.5}, "flip must be a probability from 0 to 1, got 1.5"),
         ({"photometric": 2}, "photometric must be a number from 0 to 1, got 2"),
+        ({"shift": -1}, "shift must be a whole number of at least 0, got -1"),
+        ({"cutout": 32}, "cutout must be a whole number from 0 to size − 1, got 32"),
         ({"std": (1, 0, 1)}, r"std must be numbers above 0, got \(1, 0, 1\)"),
     ],
 )

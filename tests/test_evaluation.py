@@ -104,6 +104,16 @@ def test_errors_by_class_and_confusion():
     assert rows["top1_error"][:2].tolist() == [50, pytest.approx(100 / 3)] and np.isnan(rows["top1_error"]["c"])
 
 
+def test_mistakes_and_confusions_are_listed_worst_first():
+    p = make([[0.9, 0.1, 0], [0.8, 0.2, 0], [0.1, 0.9, 0], [0.1, 0.2, 0.7], [0.1, 0.8, 0.1]], [1, 0, 0, 1, 2])
+    assert p.mistakes(10) == [0, 2, 4, 3] and p.mistakes(2) == [0, 2]  # of two equally confident ones, the first
+    rows = p.confused(3)
+    assert rows[["class", "taken_for"]].to_numpy().tolist() == [["a", "b"], ["b", "a"], ["b", "c"]]
+    assert rows["images"].tolist() == [1, 1, 1] and rows["back"].tolist() == [1, 1, 1]
+    twice = make([[0.1, 0.9, 0]] * 2 + [[0.1, 0.9, 0]], [0, 0, 1])
+    assert twice.confused(5).to_numpy().tolist() == [["a", "b", 2, 0]] and twice.mistakes(5) == [0, 1]
+
+
 def test_calibration_by_hand():
     # Confident 0.55 (right) and 0.58 (wrong); 0.85 (wrong), 0.9 and 1 (right).
     p = make([[0.55, 0.45], [0.58, 0.42], [0.15, 0.85], [0.9, 0.1], [0.0, 1.0]], [0, 1, 0, 0, 1])

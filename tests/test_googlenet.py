@@ -206,6 +206,29 @@ def test_dropout_is_40_and_70_percent():
     assert (model.dropout.p, model.aux1.dropout.p, model.aux2.dropout.p) == (0.4, 0.7, 0.7)
 
 
+def test_a_fully_connected_classifier_keeps_where_things_are():
+    options = dict(num_classes=10, aux=False, dropout=0.0)
+    pooled, map_kept = (
+        build("googlenet-bn-32", **options).eval(),
+        build("googlenet-bn-32", final_map=8, **options).eval(),
+    )
+    assert map_kept.linear.in_features == 8 * 8 * 1024 and pooled.linear.in_features == 1024
+    x = torch.randn(1, 1024, 8, 8)
+    for model, differs in ((pooled, False), (map_kept, True)):
+        one, mirrored = (model.linear(model.flatten(model.avg_pool(y))) for y in (x, x.flip(-1)))
+        assert torch.allclose(one, mirrored, atol=1e-4) != differs
+
+
+def test_a_hidden_layer_stands_before_the_classifier():
+    model = build("googlenet-laptop", num_classes=10, final_map=2, hidden=40)
+    assert (model.fc.linear.in_features, model.fc.linear.out_features) == (4 * 256, 40)
+    assert model.stages[-4:] == ["flatten", "fc", "dropout", "linear"] and model.linear.in_features == 40
+    assert model.eval()(torch.randn(2, 3, 64, 64)).shape == (2, 10)
+    for wrong, least in (("final_map", 1), ("hidden", 0)):
+        with pytest.raises(ValueError, match=f"{wrong} must be a whole number of at least {least}, got -1"):
+            build("googlenet-laptop", **{wrong: -1})
+
+
 def test_xavier_bounds_hold_and_hidden_biases_start_at_a_fifth():
     model = GoogLeNet()
     weight = model.inception_4e.three.conv.conv.weight

@@ -29,6 +29,9 @@ def test_the_promised_recipes_are_there():
         "cifar10-laptop",
         "cifar10",
         "tiny-imagenet",
+        "cifar10-fast",
+        "cifar10-uva",
+        "tiny-imagenet-224",
         "imagenet-2014",
         "imagenet-modern",
     ]
@@ -53,8 +56,11 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         "precision",
         "seed",
     }
+    ours |= {"memory_size", "cutout"}
     ours |= {"channels_last", "compile", "weights_seed", *HOW_IT_RUNS, "nesterov", "warmup_epochs", "label_smoothing"}
-    assert not (recipe.nesterov or recipe.warmup_epochs or recipe.label_smoothing)
+    assert not (
+        recipe.memory_size or recipe.cutout or recipe.nesterov or recipe.warmup_epochs or recipe.label_smoothing
+    )
     assert PAPER.keys() == {f.name for f in fields(Recipe)} - ours
     assert all(source.startswith(("paper, ", "not in the paper: ")) for source in PAPER.values())
 
@@ -87,6 +93,9 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         (dict(schedule="one-cycle"), "needs warmup_epochs above 0"),
         (dict(optimiser="adamw", nesterov=True), "nesterov=True needs optimiser='sgd'"),
         (dict(momentum=0, nesterov=True), "nesterov=True needs"),
+        (dict(memory_size=64, in_memory=False), "memory_size must be 0 unless in_memory is true, got 64"),
+        (dict(cutout=8), "cutout needs an augmentation and must be below image_size, got 8"),
+        (dict(cutout=64, augmentation="flip"), "cutout needs an augmentation and must be below image_size, got 64"),
         (dict(seed=-1), "seed must be from 0"),
         (dict(workers=-1), "workers must be from 0"),
     ],

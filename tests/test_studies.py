@@ -77,7 +77,8 @@ def assert_record(path, study):
     assert list(frame["arm"].drop_duplicates()) == list(study.arms)
     for row in frame.itertuples():
         recipe = Recipe.from_json(row.recipe)
-        assert recipe.differences(study.recipe_of(row.arm, row.seed)) == [], (row.arm, row.seed)
+        stated = replace(study.recipe_of(row.arm, row.seed), data=recipe.data)  # another copy of it, perhaps
+        assert recipe.differences(stated) == [] and recipe.data.startswith(study.recipe.data), (row.arm, row.seed)
         cost = count(recipe.network, recipe.image_size, num_classes=row.classes, **recipe.options)
         assert (row.parameters, row.macs) == (cost.params, cost.macs), row.arm
         assert row.epochs == recipe.epochs and row.steps == row.epochs * (row.train_images // recipe.batch)
@@ -100,6 +101,51 @@ def test_a_recorded_study_is_what_the_code_says(path):
     frame = assert_record(path, STUDIES[path.stem])
     assert {tuple(sorted(runs["seed"])) for _, runs in frame.groupby("arm")} == {tuple(range(frame["seed"].max() + 1))}
     assert frame["seed"].max() >= 2, "a comparison needs three seeds"
+
+
+def test_the_ablations_change_one_thing_each_and_cost_what_they_promise():
+    study = STUDIES["ablations"]
+    base = study.recipe_of("batch norm", 0)
+    assert (base.data, base.network, base.options) == ("cifar10", "googlenet-bn-32", {"aux": False, "dropout": 0.4})
+    costs, changed = {}, {}
+    for arm in study.arms:
+        recipe = study.recipe_of(arm, 0)
+        cost = count(recipe.network, recipe.image_size, num_classes=10, **recipe.options)
+        costs[arm] = cost.macs
+        assert [text.split()[0] for text in recipe.differences(base)] == ["options"] * (arm != "batch norm"), arm
+        changed[arm] = {key for key in recipe.options if recipe.options[key] != base.options.get(key)}
+    norm = {"norm", "bias", "initial_bias"}
+    assert (changed.pop("LRN"), changed.pop("LRN, heads")) == (norm, norm | {"aux"})
+    assert changed.pop("fully connected, 1024 hidden") == {"final_map", "hidden"} and changed.pop("batch norm") == set()
+    assert all(len(keys) == 1 for keys in changed.values())
+    for arm in ("1x1 alone", "3x3 alone", "5x5 alone", "naive modules"):
+        assert costs[arm] == pytest.approx(costs["batch norm"], rel=0.01), arm
+    for arm in ("batch norm, heads", "LRN", "LRN, heads", "dropout 0"):
+        assert costs[arm] == costs["batch norm"], arm
+    cheaper = ["one 3x3 for 5x5", *(f"without {path}" for path in ("1x1", "3x3", "5x5", "pool"))]
+    assert all(costs[arm] < costs["batch norm"] for arm in cheaper)
+
+
+def test_arms_with_the_same_images_read_them_once(tmp_path, monkeypatch):
+    opened = []
+    monkeypatch.setattr(studies, "open_data", lambda recipe, source: opened.append(recipe.augmentation) or tiny.data())
+    arms = {"plain": [], "batch norm": ["network=tiny-bn"], "mirrored": ["augmentation=flip"]}
+    study = Study("three", "?", tiny.recipe(epochs=1), arms, seeds=1)
+    frame = run(study, out=tmp_path / "three.csv", progress=False, accelerator="cpu")
+    assert len(frame) == 3 and opened == ["none", "flip"]
+
+
+def test_rows_say_which_folder_of_images_they_are_of(tmp_path, monkeypatch):
+    sources = []
+    monkeypatch.setattr(studies, "open_data", lambda recipe, source: sources.append(source) or tiny.data())
+    study = Study("folder", "?", tiny.recipe(epochs=1), {"plain": []}, seeds=1)
+    options = dict(out=tmp_path / "folder.csv", progress=False, accelerator="cpu")
+    frame = run(study, data=tmp_path / "stripes-jpeg", **options)
+    assert sources == [tmp_path / "stripes-jpeg"] and Recipe.from_json(frame["recipe"][0]).data == "stripes-jpeg"
+    assert_record(tmp_path / "folder.csv", study)
+    assert run(study, data=tmp_path / "stripes-jpeg", **options).equals(frame)
+    with pytest.raises(RunError, match="data 'stripes', not 'stripes-jpeg'"):
+        run(study, **options)
 
 
 def test_a_row_says_what_its_run_folder_says(finished):

@@ -30,6 +30,26 @@ def test_one_kernel_keeps_cost_and_depth(name, kernel):
     assert costs[1].macs == pytest.approx(costs[0].macs, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["googlenet-laptop", "googlenet-bn-32", "googlenet-uva", "googlenet"])
+def test_naive_modules_have_no_reductions_and_the_same_cost(name):
+    shares = []
+    for naive, module in zip(*(modules_of(name, modules) for modules in ("naive", "inception")), strict=True):
+        convolutions = [m for m in naive.modules() if isinstance(m, torch.nn.Conv2d)]
+        assert [m.kernel_size[0] for m in convolutions] == [1, 3, 5]
+        in_channels = {m.in_channels for m in convolutions}
+        assert len(in_channels) == 1  # of the module itself: nothing is reduced
+        assert naive.out_channels == in_channels.pop() + sum(m.out_channels for m in convolutions)
+        shares.append(naive.three[0].out_channels / module.three.conv[0].out_channels)
+    assert shares[-1] < shares[0] < 1  # the channels that the pool passes on have to be paid for
+    costs = [count(name, num_classes=10, modules=m).macs for m in ("inception", "naive")]
+    assert costs[1] == pytest.approx(costs[0], rel=0.01)
+
+
+def test_naive_modules_need_a_design_with_5x5_kernels():
+    with pytest.raises(ValueError, match="five_by_five must be one of '5x5', got 'two 3x3'"):
+        build("googlenet-pytorch-cifar", modules="naive")
+
+
 @pytest.mark.parametrize("five_by_five", ["5x5", "3x3", "two 3x3"])
 def test_the_formula_for_a_modules_macs_is_what_the_counter_finds(five_by_five):
     costs = count("googlenet", modules="inception", five_by_five=five_by_five).by_stage()["macs"]
