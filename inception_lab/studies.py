@@ -80,7 +80,11 @@ STUDIES = {
             "kernels",
             "At equal MACs and depth: kernels of one size, or a mix of sizes?",
             RECIPES["shapes-laptop"],
-            {"inception": [], **{f"{k}x{k} alone": [f"options.modules={k}x{k} alone"] for k in (1, 3, 5)}},
+            {
+                "inception": [],
+                **{f"{k}x{k} alone": [f"options.modules={k}x{k} alone"] for k in (1, 3, 5)},
+                "inception, 3x3 for 5x5": ["options.modules=3x3 for 5x5"],  # the control: one path changed, not all
+            },
         ),
         # Few images, so that there is over-fitting, and a rate at which local response normalisation can be trained.
         Study(
