@@ -100,6 +100,17 @@ STUDIES = {
                 "LRN, biases 0.2, heads": [*LRN, *HEADS],
             },
         ),
+        # So few images that the network over-fits; dropout, which is known to regularise, shows what could be seen.
+        Study(
+            "overfitting",
+            "Where a network over-fits: do the auxiliary heads regularise, and does dropout?",
+            RECIPES["shapes-laptop"].with_settings(["train_images=600", "epochs=30", "options.dropout=0.0"]),
+            {
+                "neither": [],
+                "dropout 40 %": ["options.dropout=0.4"],
+                "heads": [*HEADS],
+            },
+        ),
         # The paper's 4 % less every 8 epochs has no arm: over the 4 epochs of this recipe it is the constant rate.
         Study(
             "schedules",
