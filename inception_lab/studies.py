@@ -100,11 +100,13 @@ STUDIES = {
                 "LRN, biases 0.2, heads": [*LRN, *HEADS],
             },
         ),
-        # So few images that the network over-fits; dropout, which is known to regularise, shows what could be seen.
+        # So few images, and so small, that the network over-fits. Dropout shows what a regulariser does there.
         Study(
             "overfitting",
             "Where a network over-fits: do the auxiliary heads regularise, and does dropout?",
-            RECIPES["shapes-laptop"].with_settings(["train_images=600", "epochs=30", "options.dropout=0.0"]),
+            RECIPES["shapes-laptop"].with_settings(
+                ["image_size=32", "train_images=1500", "epochs=20", "options.dropout=0.0"]
+            ),
             {
                 "neither": [],
                 "dropout 40 %": ["options.dropout=0.4"],
