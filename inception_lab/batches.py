@@ -33,15 +33,19 @@ class Data(NamedTuple):
     augment: Callable[[torch.Tensor], torch.Tensor] | None = None
 
 
-def open_data(recipe: Recipe, source: str | Path | None = None) -> Data:
-    """The data of a recipe. source: a folder to read it from. Raises ValueError where it cannot be had."""
+def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: bool = False) -> Data:
+    """The data of a recipe. Raises ValueError where it cannot be had.
+
+    source: a folder to read it from. skip_broken: leave out the files that are no whole images, instead of refusing.
+    """
     from inception_lab import datasets  # here, because torchvision's transforms are slow to import
     from inception_lab.augment import Augmentation
 
     source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
     crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
-    train = datasets.load(source, "train", size=held if recipe.in_memory or not crops else None, length=length)
-    val = datasets.load(source, "val", size=held)
+    train_size = held if recipe.in_memory or not crops else None
+    train = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
+    val = datasets.load(source, "val", size=held, skip_broken=skip_broken)
     augment = Augmentation(
         size,
         scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),

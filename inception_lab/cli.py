@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the recipe's)")
     training.add_argument("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
     training.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    training.add_argument(
+        "--skip-broken", action="store_true", help="leave out files of a folder that are no whole images"
+    )
     training.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a part of the recipe")
     training.add_argument("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
     training.add_argument("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
@@ -115,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluating.add_argument(
         "--batch", type=int, default=128, metavar="N", help="crops that the network sees at once (default: 128)"
     )
+    evaluating.add_argument(
+        "--skip-broken", action="store_true", help="leave out files of a folder that are no whole images"
+    )
     evaluating.add_argument("--no-store", action="store_true", help="keep nothing, and use nothing that was kept")
     evaluating.add_argument("--json", action="store_true", help="print JSON, with the error of each class")
     evaluating.add_argument("--quiet", action="store_true", help="show no progress")
@@ -142,7 +148,7 @@ def _train(args) -> int:
     from inception_lab.training import train  # here, because it takes seconds to import what trains
 
     recipe = recipes.find(args.recipe).with_settings(args.set)
-    options = dict(data=args.data, resume=args.resume, progress=not args.quiet)
+    options = dict(data=args.data, resume=args.resume, skip_broken=args.skip_broken, progress=not args.quiet)
     metrics = train(recipe, args.out, devices=args.devices, nodes=args.nodes, **options)
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
     return 0
@@ -175,7 +181,7 @@ def _evaluate(args) -> int:
     from inception_lab.predictions import average
 
     options = dict(split=args.split, crops=args.crops, length=args.length, batch=args.batch)
-    options |= dict(store=not args.no_store, progress=not args.quiet)
+    options |= dict(skip_broken=args.skip_broken, store=not args.no_store, progress=not args.quiet)
     predictions = [predict(run, args.data, **options) for run in args.runs]
     if len(predictions) > 1:
         predictions.append(average(predictions))

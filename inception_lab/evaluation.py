@@ -44,6 +44,7 @@ def predict(
     crops: int | None = None,
     length: int | None = None,
     batch: int = 128,
+    skip_broken: bool = False,
     store: bool = True,
     progress: bool = True,
     accelerator: str = "auto",
@@ -53,8 +54,8 @@ def predict(
     data: a tier or a folder, by default what the run was trained on; or a set of uint8 images with `classes`, which
     stands for `split`. crops: 1, 10 or 144, cut as `evaluation_crops` says from images of their own size (shapes are
     drawn at the recipe's `image_size`); None for the image at that size, as validation in training sees it.
-    length: as `datasets.load` has it. batch: crops that the network sees at once. store: keep what has been computed
-    in the run folder, and use what was kept there for the same weights and images. accelerator: Fabric's.
+    length, skip_broken: as `datasets.load` has them. batch: crops that the network sees at once. store: keep what has
+    been computed in the run folder, and use what was kept there for the same weights and images. accelerator: Fabric's.
 
     Raises ValueError for a wrong argument, and for classes that are not the run's; RunError for a folder without
     finished weights, or one that cannot be written to.
@@ -65,7 +66,9 @@ def predict(
         raise ValueError(f"batch must be a whole number of at least 1, got {batch!r}")
     model, about = load_model(run)
     recipe = about["recipe"]
-    images, data_digest = open_images(data if data is not None else source(run, recipe), split, length, recipe)
+    images, data_digest = open_images(
+        data if data is not None else source(run, recipe), split, length, recipe, skip_broken
+    )
     check_classes(run, list(images.classes), about["classes"])
     kept = Kept(run, f"{split}-{crops or 'whole'}-{data_digest}", store)
     parts = [kept.read(len(about["classes"]))]
@@ -95,13 +98,15 @@ def source(run: str | Path, recipe: Recipe) -> str:
     raise ValueError(f"data must say where the images are: {run} was trained on a folder named {recipe.data!r}")
 
 
-def open_images(data: str | Path | Dataset, split: str, length: int | None, recipe: Recipe) -> tuple[Dataset, str]:
+def open_images(
+    data: str | Path | Dataset, split: str, length: int | None, recipe: Recipe, skip_broken: bool = False
+) -> tuple[Dataset, str]:
     """The images at their own size, shapes at the recipe's, and a digest that does not depend on the recipe."""
     if isinstance(data, Dataset):
         if length is not None:
             raise ValueError("length must not be given with a set of images: choose them with datasets.Part")
         return data, digest(data)
-    images = datasets.load(data, split, length=length)
+    images = datasets.load(data, split, length=length, skip_broken=skip_broken)
     name = digest(images)
     if data == "shapes":  # the same scenes
         images = datasets.load(data, split, size=recipe.image_size, length=length)

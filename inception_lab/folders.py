@@ -52,7 +52,8 @@ class Folder(Dataset):
         if self.broken and not skip_broken:
             raise DataError(
                 f"{len(self.broken)} of {len(self.samples)} files of {self.root} ({split}) cannot be read as images: "
-                f"{_listed(self.broken, self.root)}. Replace or delete them, or leave them out with skip_broken=True"
+                f"{_listed(self.broken, self.root)}. Replace or delete them, or leave them out with skip_broken=True "
+                "(--skip-broken in a terminal)"
             )
         self.samples = [(path, label) for path, label in self.samples if path not in self.broken]
         if not self.samples:

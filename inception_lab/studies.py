@@ -86,7 +86,11 @@ STUDIES = {
             "kernels",
             "At equal MACs and depth: kernels of one size, or a mix of sizes?",
             RECIPES["shapes-laptop"],
-            {"inception": [], **{f"{k}x{k} alone": [f"options.modules={k}x{k} alone"] for k in (1, 3, 5)}},
+            {
+                "inception": [],
+                **{f"{k}x{k} alone": [f"options.modules={k}x{k} alone"] for k in (1, 3, 5)},
+                "inception, 3x3 for 5x5": ["options.modules=3x3 for 5x5"],  # the control: one path changed, not all
+            },
         ),
         # Few images, so that there is over-fitting, and a rate at which local response normalisation can be trained.
         Study(
@@ -121,6 +125,15 @@ STUDIES = {
                 "fully connected, 1024 hidden": ["options.final_map=8", "options.hidden=1024"],
                 "dropout 0": ["options.dropout=0"],
             },
+        ),
+        # So few images, and so small, that the network learns them by heart. No dropout but that inside the heads.
+        Study(
+            "overfitting",
+            "Where a network over-fits: do the auxiliary heads regularise?",
+            RECIPES["shapes-laptop"].with_settings(
+                ["image_size=32", "train_images=1500", "epochs=60", "options.dropout=0.0"]
+            ),
+            {"no heads": [], "heads": [*HEADS]},
         ),
         # The paper's 4 % less every 8 epochs has no arm: over the 4 epochs of this recipe it is the constant rate.
         Study(

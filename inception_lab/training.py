@@ -30,6 +30,7 @@ def train(
     *,
     data: Data | str | Path | None = None,
     resume: bool = False,
+    skip_broken: bool = False,
     progress: bool = True,
     accelerator: str = "auto",
     devices: int | str = "auto",
@@ -39,7 +40,8 @@ def train(
 
     recipe: or the name of one. out: the run folder, by default runs/NAME. data: a tier or a folder in place of
     the recipe's, or the sets themselves. resume: go on from the last checkpoint, if there is one; a finished
-    run is not trained again. progress: show a bar, and a line an epoch. accelerator, devices, nodes: Fabric's.
+    run is not trained again. skip_broken: leave out the files of a folder that are no whole images, instead of
+    refusing it. progress: show a bar, and a line an epoch. accelerator, devices, nodes: Fabric's.
 
     Raises ValueError for a wrong argument; RunError where the run folder cannot be used, or the loss is not finite.
     """
@@ -50,7 +52,7 @@ def train(
     fabric.launch()
     if not isinstance(data, Data):
         with fabric.rank_zero_first():  # one process downloads
-            data = open_data(recipe, data)
+            data = open_data(recipe, data, skip_broken)
     run = Session(recipe, data, fabric, Path("runs") / recipe.name if out is None else out, progress)
     if finished := run.open(resume):
         return finished

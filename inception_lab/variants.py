@@ -2,6 +2,7 @@
 
     vary(DESIGNS["googlenet-laptop"], norm="none", bias=True)
     vary(DESIGNS["googlenet-laptop"], modules="3x3 alone")
+    vary(DESIGNS["googlenet-laptop"], modules="3x3 for 5x5")
 
 `zoo.build("googlenet-laptop", modules="3x3 alone")` does the same, and so do a recipe's options.
 """
@@ -82,6 +83,31 @@ def naive(design: Design) -> Design:
     return replace(design, table=tuple(rows))
 
 
+def three_for_five(design: Design) -> Design:
+    """Each module with a 3×3 kernel in its 5×5 path, at the module's own MACs and output width; the rest stays.
+
+    For c input channels, a path of r·(c + 25·w) MACs a position, with r channels in its reduction and w in its
+    output, becomes one of r'·(c + 9·w): the work that the smaller kernel saves goes into the reduction. What rounding
+    leaves over is given to the next module. Raises ValueError for a design that has no 5×5 kernels.
+    """
+    check_one_of("five_by_five", design.five_by_five, ("5x5",))
+    rows, channels, area, rest = [], 0, 1.0, 0.0
+    for row in design.table:
+        if row.type == "inception":
+            wanted = row.five_reduce * (channels + 25 * row.five) + rest / area
+            cost = channels + 9 * row.five  # of a channel of the reduction
+            reduce = max(1, round(wanted / cost))
+            rest = (wanted - reduce * cost) * area
+            channels = row.widths.out_channels(channels)
+            row = row._replace(five_reduce=reduce)
+        else:
+            if row.type == "convolution":
+                channels = row.three or row.channels
+            area /= row.stride**2
+        rows.append(row)
+    return replace(design, table=tuple(rows), five_by_five="3x3")
+
+
 def macs_a_position(row: Row, channels: int, five_by_five: str) -> int:
     """The multiply-accumulates of an Inception module at one position of its output, for stride 1."""
     w = row.widths
@@ -104,6 +130,7 @@ MODULES = {
     "inception": lambda design: design,
     **{f"{k}x{k} alone": partial(one_kernel, kernel=k) for k in KERNELS},
     "naive": naive,
+    "3x3 for 5x5": three_for_five,
     "without 1x1": lambda design: without_path(design, "one"),
     "without 3x3": lambda design: without_path(design, "three_reduce", "three"),
     "without 5x5": lambda design: without_path(design, "five_reduce", "five"),

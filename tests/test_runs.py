@@ -11,12 +11,14 @@ import killing
 import pytest
 import tiny
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_training import history, one_thread, quietly  # noqa: F401, a fixture is asked for by name
 
 from inception_lab import checkpoints
 from inception_lab.checkpoints import RunError
 from inception_lab.runs import load_model
+from inception_lab.shapes import Shapes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIMED = ("seconds", "images_per_second", "waiting_percent")
@@ -330,7 +332,7 @@ def command(monkeypatch, tmp_path):
 
     opened = []
 
-    def open_data(recipe, source):
+    def open_data(recipe, source, skip_broken):
         opened.append((recipe, source))
         return tiny.data()
 
@@ -350,6 +352,32 @@ def test_the_command_trains_into_a_folder_and_resumes(command, tmp_path, capsys)
     assert "is a finished run" in capsys.readouterr().out
     assert command("runs/tiny/recipe.json --out again --quiet")[0] == 0
     assert files(tmp_path / "again") == KEPT
+
+
+def test_a_folder_with_broken_files_is_refused_or_they_are_left_out(tmp_path, monkeypatch, capsys):
+    from inception_lab import cli, recipes
+
+    (tmp_path / "photographs").mkdir()
+    for split, images in {"train": 8, "val": 2}.items():
+        drawn = Shapes(split, size=16, length=images)
+        for number, (image, label) in enumerate(drawn):
+            folder = tmp_path / "photographs" / split / drawn.classes[label % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+        (folder / "cut.png").write_bytes((folder / f"{number}.png").read_bytes()[:-40])
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny.recipe(batch=4, epochs=1))
+    monkeypatch.setattr("inception_lab.datasets.cache", lambda: tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    line = ["train", "tiny", "--data", "photographs", "--devices", "1", "--quiet"]
+    assert cli.main(line) == 2
+    error = capsys.readouterr().err
+    assert "1 of 9 files" in error and "cut.png" in error and "--skip-broken" in error
+    assert not (tmp_path / "runs").exists()
+    assert cli.main([*line, "--skip-broken"]) == 0
+    evaluating = ["evaluate", "runs/tiny", "--data", "photographs", "--quiet", "--no-store"]
+    assert cli.main(evaluating) == 2 and cli.main([*evaluating, "--skip-broken"]) == 0
+    environment = json.loads((tmp_path / "runs" / "tiny" / "environment.json").read_text())
+    assert environment["sessions"][0]["data"]["train_images"] == 8
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,9 @@ def test_a_tiny_study_keeps_the_format(finished, shapes):
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_a_recorded_study_is_what_the_code_says(path):
     frame = assert_record(path, STUDIES[path.stem])
-    assert {tuple(sorted(runs["seed"])) for _, runs in frame.groupby("arm")} == {tuple(range(frame["seed"].max() + 1))}
-    assert frame["seed"].max() >= 2, "a comparison needs three seeds"
+    for arm, runs in frame.groupby("arm"):
+        assert sorted(runs["seed"]) == list(range(len(runs))), arm
+        assert len(runs) >= 3, "a comparison needs three seeds"
 
 
 def test_the_ablations_change_one_thing_each_and_cost_what_they_promise():

@@ -50,6 +50,20 @@ def test_naive_modules_need_a_design_with_5x5_kernels():
         build("googlenet-pytorch-cifar", modules="naive")
 
 
+@pytest.mark.parametrize("name", ["googlenet-laptop", "googlenet-bn-32", "googlenet-uva"])
+def test_three_for_five_changes_one_path_at_equal_cost(name):
+    for control, module in zip(*(modules_of(name, m) for m in ("3x3 for 5x5", "inception")), strict=True):
+        reduce, conv = (m for m in control.five.modules() if isinstance(m, torch.nn.Conv2d))
+        assert conv.kernel_size == (3, 3) and reduce.out_channels > module.five.reduce.conv.out_channels
+        assert conv.out_channels == module.five.conv.conv.out_channels
+        for path in ("one", "three", "pool"):
+            assert str(getattr(control, path)) == str(getattr(module, path))
+    costs = [count(name, num_classes=10, modules=m) for m in ("inception", "3x3 for 5x5")]
+    assert costs[1].macs == pytest.approx(costs[0].macs, rel=0.002)
+    with pytest.raises(ValueError, match="five_by_five must be one of '5x5', got '3x3'"):
+        build(name, modules="3x3 for 5x5", five_by_five="3x3")
+
+
 @pytest.mark.parametrize("five_by_five", ["5x5", "3x3", "two 3x3"])
 def test_the_formula_for_a_modules_macs_is_what_the_counter_finds(five_by_five):
     costs = count("googlenet", modules="inception", five_by_five=five_by_five).by_stage()["macs"]
