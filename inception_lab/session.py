@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inception_lab import checkpoints, costs, runs, zoo
 from inception_lab.batches import Batches, Data, digest, in_order, seed_all, seed_of
+from inception_lab.blocks import merge_ones
 from inception_lab.checkpoints import RunError
 from inception_lab.optimisation import Average, build_optimiser, learning_rate
 from inception_lab.progress import Clock, Progress
@@ -34,6 +35,8 @@ class Session:
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
         seed_all(seed_of(recipe.weights_seed, "weights"))
         self.model = zoo.build(recipe.network, len(data.classes), **recipe.options).to(fabric.device)
+        if recipe.merge_ones:
+            merge_ones(self.model)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.optimiser = build_optimiser(recipe, self.model)
