@@ -6,6 +6,7 @@ inception-lab record RUN [--name NAME] [--no-weights] [--note TEXT] [--data D] [
 inception-lab study [NAME] [--seeds N] [--arms ARM...] [--data D] [--out CSV] [--runs DIR] [--set KEY=VALUE]
 inception-lab ladder RUN... [--crops N...] [--kept | --data D] [--out CSV]
 inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--batch N] [--json]
+inception-lab bench [--device cpu|cuda] [--batches N...] [--rounds N] [--no-compile] [--out CSV] [--table CSV] [--json]
 """
 
 import argparse
@@ -141,7 +142,39 @@ def _parser() -> argparse.ArgumentParser:
     climbing.add_argument("--out", metavar="CSV", help="write the table there too")
     climbing.add_argument("--quiet", action="store_true", help="show no progress")
     climbing.set_defaults(run=_ladder)
+
+    benchmark = commands.add_parser(
+        "bench",
+        help="time this library against torchvision's GoogLeNet",
+        description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on the same "
+        "weights, and say how much of what the machine can do each uses. The machine should do nothing else meanwhile.",
+    )
+    benchmark.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default: cpu)")
+    benchmark.add_argument(
+        "--batches", type=int, nargs="+", metavar="N", help="images a call (default: 1 32, GPU: 1 256)"
+    )
+    benchmark.add_argument("--tasks", nargs="+", default=["inference", "training"], metavar="T", help="one or both")
+    benchmark.add_argument("--rounds", type=int, default=15, metavar="N", help="counted calls of each (default: 15)")
+    benchmark.add_argument("--no-compile", action="store_true", help="leave out what has to be compiled")
+    benchmark.add_argument("--out", metavar="CSV", help="write the results here, with the environment")
+    benchmark.add_argument("--table", metavar="CSV", help="measure nothing: print the table of these results")
+    benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    benchmark.set_defaults(run=_bench)
     return parser
+
+
+def _bench(args) -> int:
+    from inception_lab import bench  # here, because it imports what trains
+
+    if args.table:
+        rows = bench.read(args.table)
+    else:
+        options = dict(compile=not args.no_compile, rounds=args.rounds)
+        rows = bench.bench(args.device, args.batches, args.tasks, **options)
+    if args.out:
+        bench.write(rows, args.out)
+    print(json.dumps(rows, indent=1) if args.json else bench.table(rows), end="\n" if args.json else "")
+    return 0
 
 
 def _train(args) -> int:

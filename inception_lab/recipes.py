@@ -59,6 +59,7 @@ class Recipe:
     precision: "32-true" or "bf16-mixed", Fabric's names.
     seed: of the order of the images, their augmentation and dropout. weights_seed: of the first weights. The paper's
         seven models have the same first weights, and differ in the order and the sampling of the images.
+    merge_ones: compute the 1×1 convolutions that read one input as one, see `blocks.merge_ones`.
     checkpoint_every: steps between two checkpoints inside an epoch; 0 for none but the one at its end.
 
     Raises ValueError for a value of the wrong type or out of range, naming the field.
@@ -93,6 +94,7 @@ class Recipe:
     average_from: float = 0.0
     precision: str = "32-true"
     channels_last: bool = False
+    merge_ones: bool = False
     compile: bool = False
     seed: int = 0
     weights_seed: int = 0

@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inception_lab import checkpoints, costs, runs, zoo
 from inception_lab.batches import Batches, Data, digest, in_order, seed_all, seed_of
+from inception_lab.blocks import merge_ones
 from inception_lab.checkpoints import RunError
 from inception_lab.optimisation import Average, build_optimiser, learning_rate
 from inception_lab.progress import Clock, Progress
@@ -35,6 +36,8 @@ class Session:
         torch.backends.cudnn.benchmark = fabric.device.type == "cuda"  # try algorithms: all batches have one size
         seed_all(seed_of(recipe.weights_seed, "weights"))
         self.model = zoo.build(recipe.network, len(data.classes), **recipe.options).to(fabric.device)
+        if recipe.merge_ones:
+            merge_ones(self.model)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.optimiser = build_optimiser(recipe, self.model)

@@ -1,0 +1,144 @@
+"""The operations of a fast twin: what several layers of a network become when they are computed at once.
+
+All are for inference alone. Tensors are (N, C, H, W) in the layout channels_last, where the channels of a pixel lie
+side by side.
+"""
+
+import copy
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+ONEDNN = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
+SHAPES_KEPT = 4  # for so many shapes of the input a convolution keeps its weights packed
+
+
+class FusedConv(nn.Module):
+    """Convolution with the batch norm folded into it, bias and ReLU as one operation.
+
+    (N, in, H, W) → (N, out, H', W'). On a CPU it is oneDNN's, which wants the weights in an order of its own that
+    depends on the shape of the input. PyTorch's conv2d reorders them in each call; here it is done once a shape.
+    """
+
+    def __init__(
+        self, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups: int = 1, relu: bool = True
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
+        self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
+        self.stride, self.padding, self.dilation, self.groups, self.relu = stride, padding, dilation, groups, relu
+        self.packed = {}
+
+    @classmethod
+    def like(cls, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None, relu: bool) -> "FusedConv":
+        """A convolution that moves over the map as `conv` does, with other weights."""
+        how = dict(stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups)
+        return cls(weight, bias, **how, relu=relu)
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether it is a 1×1 convolution that reads each pixel of its input."""
+        size = tuple(self.weight.shape[2:])
+        return size == self.stride == (1, 1) and self.padding == (0, 0) and self.groups == 1 and self.relu
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        how = self.padding, self.stride, self.dilation, self.groups
+        if not torch.compiler.is_compiling() and for_onednn(x):
+            after = "relu" if self.relu else "none"
+            weight = self.packed_for(x)
+            return ONEDNN._convolution_pointwise(x, weight, self.bias, *how, after, [], "")
+        y = F.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return y.relu_() if self.relu else y
+
+    def packed_for(self, x: torch.Tensor) -> torch.Tensor:
+        """The weights in oneDNN's order for this shape, packed anew if somebody has changed them."""
+        key = (x.shape, self.weight.data_ptr(), self.weight._version)
+        if key not in self.packed:
+            if len(self.packed) >= SHAPES_KEPT:
+                self.packed.clear()
+            how = self.padding, self.stride, self.dilation, self.groups
+            self.packed[key] = ONEDNN._reorder_convolution_weight(self.weight, *how, x.shape)
+        return self.packed[key]
+
+    def __getstate__(self):
+        return self.__dict__ | {"packed": {}}  # what is packed is neither copied nor pickled
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}, stride={self.stride}, padding={self.padding}, relu={self.relu}"
+
+
+def for_onednn(x: torch.Tensor) -> bool:
+    """Whether oneDNN is there and computes with these numbers on this processor."""
+    if ONEDNN is None or x.device.type != "cpu":
+        return False
+    return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and ONEDNN._is_mkldnn_bf16_supported())
+
+
+class FusedInception(nn.Module):
+    """An Inception module whose 1×1 convolutions of the input are merged into one.
+
+    merged: the convolution that computes the 1×1 path and the reductions, one behind the other; None for a module
+    that has none. paths: what comes after. spans: for each path the channels (from, to) of the merged convolution
+    that it reads; None for a path that reads the module's input, such as the pool.
+    """
+
+    def __init__(self, merged: FusedConv | None, paths: list[nn.Module], spans: list[tuple[int, int] | None]):
+        super().__init__()
+        self.merged, self.paths, self.spans = merged, nn.ModuleList(paths), spans
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        merged = None if self.merged is None else self.merged(x)
+        reads = [x if span is None else merged[:, slice(*span)] for span in self.spans]  # a slice is no copy
+        return torch.cat([path(part) for path, part in zip(self.paths, reads, strict=True)], dim=1)
+
+
+class FusedResponseNorm(nn.Module):
+    """Local response normalisation, its window over the channels a sum of shifted slices.
+
+    PyTorch makes it a three-dimensional average pool, which takes as long as a third of the network. The power −β is
+    computed from square roots for the usual β = 0.75. Computed in float32, whatever the type of `x`.
+    """
+
+    def __init__(self, norm: nn.LocalResponseNorm):
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = norm.size, norm.alpha, norm.beta, norm.k
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        channels, squares = x.shape[1], x.float().square()
+        padded = F.pad(squares, (0, 0, 0, 0, self.size // 2, (self.size - 1) // 2))
+        window = padded[:, :channels].clone(memory_format=torch.preserve_format)
+        for shift in range(1, self.size):
+            window += padded[:, shift : shift + channels]
+        scale = window.mul_(self.alpha / self.size).add_(self.k)
+        if self.beta == 0.75:
+            root = scale.rsqrt_()  # s^-1/2, and s^-3/4 = s^-1/2 · s^-1/4
+            return x * (root * root.sqrt()).to(x.dtype)
+        return x * scale.pow_(-self.beta).to(x.dtype)
+
+
+class FusedInput(nn.Module):
+    """Images as the twin wants them: in its layout and type and, if scale and shift are given, x · scale + shift."""
+
+    def __init__(self, dtype: torch.dtype, scale: torch.Tensor | None, shift: torch.Tensor | None):
+        super().__init__()
+        self.dtype = dtype
+        self.register_buffer("scale", None if scale is None else scale.view(-1, 1, 1))
+        self.register_buffer("shift", None if shift is None else shift.view(-1, 1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.scale is not None:
+            x = torch.addcmul(self.shift, x, self.scale)
+        return x.to(self.dtype, memory_format=torch.channels_last)
+
+
+class FusedLinear(nn.Linear):
+    """The classifier, in float32: it is small, and bfloat16 would make equals of its logits."""
+
+    def __init__(self, layer: nn.Linear):
+        super().__init__(layer.in_features, layer.out_features, layer.bias is not None, device="meta")
+        self.load_state_dict(copy.deepcopy(layer).float().state_dict(), assign=True)
+        self.requires_grad_(False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.float())
