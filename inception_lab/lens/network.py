@@ -85,7 +85,7 @@ class Network(nn.Module):
         return self.network.smallest_input
 
     def class_numbers(self, targets, count: int) -> torch.Tensor:
-        """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for an unknown one."""
+        """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for one unknown."""
         targets = targets.tolist() if isinstance(targets, torch.Tensor) else targets
         listed = list(targets) if isinstance(targets, list | tuple) else [targets] * count
         if len(listed) != count:

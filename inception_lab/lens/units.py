@@ -67,7 +67,7 @@ def check_names(network: Network, names, argument: str = "names") -> list[str]:
 
 
 def find_unit(network: Network, text: str | tuple) -> Unit:
-    """The unit that "inception_4a.five:12" or ("inception_4a.five", 12) names; "inception_4a:70" is in one of the paths.
+    """The unit that "inception_4a.five:12" or ("inception_4a.five", 12) names; "inception_4a:70" lies in a path.
 
     Raises ValueError for a name that is not there, offering the closest, and for a channel that it does not have.
     """

@@ -27,9 +27,7 @@ class Visualized(NamedTuple):
 
     images: torch.Tensor  # float32 (N, 3, size, size) from 0 to 1
     history: torch.Tensor  # float32 (steps, N): the objective in each step, of the transformed image
-    excitation: (
-        torch.Tensor
-    )  # float32 (N,): the largest activation of the objective's unit in the image, see `excitation`
+    excitation: torch.Tensor  # float32 (N,): the largest activation of the objective's unit in the image
     dead: torch.Tensor  # bool (N,): units that stayed at 0
 
 
