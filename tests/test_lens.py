@@ -100,7 +100,10 @@ def test_a_unit_of_a_module_is_one_of_a_path(network, images):
     "text, message",
     [
         ("inception_4a.fiv:3", r"unit: 'inception_4a.fiv' is not in this network \(did you mean 'inception_4a.five'"),
-        ("inception_4a.five:16", "unit must be inception_4a.five:0 to inception_4a.five:15, got 'inception_4a.five:16'"),
+        (
+            "inception_4a.five:16",
+            "unit must be inception_4a.five:0 to inception_4a.five:15, got 'inception_4a.five:16'",
+        ),
         ("inception_4a.five", "unit must be inception_4a.five:0 to"),
         ("inception_4a.five:-1", "unit must be inception_4a.five:0 to"),
         ("zzz:1", "'zzz' is not in this network. Paths: conv1, conv2"),
@@ -145,7 +148,9 @@ def test_top_patches_are_those_of_a_search_by_hand(network):
             peaks = values[name][:, channel].flatten(1).amax(1)
             best = peaks.sort(descending=True).values[:5]
             assert torch.allclose(top.values[channel], best, atol=1e-5)
-            for i, row, column, value in zip(*(t[channel] for t in (top.images, top.rows, top.columns, top.values))):
+            for i, row, column, value in zip(
+                *(t[channel] for t in (top.images, top.rows, top.columns, top.values)), strict=True
+            ):
                 assert torch.isclose(values[name][i, channel, row, column], value, atol=1e-5) or value == 0
 
 
