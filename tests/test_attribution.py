@@ -199,6 +199,24 @@ def test_path_scales_are_the_means_of_the_units(network):
     assert row["octaves"] == pytest.approx(preferred.log2().nanmean().item(), abs=1e-3)
 
 
+@pytest.mark.slow
+def test_the_recorded_tables_are_what_the_code_computes(network):
+    table = recorded.read("scales")
+    assert {weights: sorted(rows["seed"].unique()) for weights, rows in table.groupby("weights")} == {
+        "trained": list(range(8)),
+        "new": list(range(8)),
+    }
+    assert len(table) == (8 + 8 + 3) * 36 and not table["octaves"].isna().any()
+    kept = table.query("recipe == 'shapes-laptop' and seed == 0 and weights == 'trained'")
+    again = scales.path_scales(network, progress=False)
+    merged = kept.merge(again, on=["module", "path"], suffixes=("", "_again"))
+    assert len(merged) == 36 and np.allclose(merged["octaves"], merged["octaves_again"], atol=0.01)
+    kept = recorded.read("attributions").query("network == 'trained' and method == 'Grad-CAM'").iloc[0]
+    again = scores.score({"trained": network}, {"Grad-CAM": lens.grad_cam}, images=200, progress=False).iloc[0]
+    assert again["pointing"] == pytest.approx(kept["pointing"], abs=1) and kept["threshold"] == again["threshold"]
+    assert len(recorded.read("attributions")) == (1 + recorded.SHUFFLES) * len(scores.METHODS)
+
+
 def test_the_new_network_has_the_weights_that_training_began_with():
     one, other = scales.untrained(RUN, images=32), scales.untrained(RUN, images=32)
     assert torch.equal(one.network.conv1.conv.weight, other.network.conv1.conv.weight)

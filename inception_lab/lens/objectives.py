@@ -117,6 +117,7 @@ class Batch:
         total = 0
         for (kind, node), (images, channels, weights) in self.groups.items():
             value = KINDS[kind](values[node], images, channels, self.alike)
+            images = images.to(value.device)
             total = total + torch.zeros(self.count).to(value).index_add(0, images, value * weights.to(value))
         return total
 
