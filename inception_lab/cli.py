@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = commands.add_parser(
         "bench",
         help="time this library against torchvision's GoogLeNet",
-        description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on the same "
+        description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on equal "
         "weights, and say how much of what the machine can do each uses. The machine should do nothing else meanwhile.",
     )
     benchmark.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default: cpu)")

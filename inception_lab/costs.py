@@ -46,13 +46,15 @@ class Count:
     params: parameters of the layers that ran. idle: parameters of those that did not, by layer; the
     auxiliary heads of GoogLeNet are idle in evaluation. params + sum(idle) is all that the model holds.
     macs: multiply-accumulates. flops: 2 × macs. activations: elements of the new tensors that were
-    written; what works in place (ReLU, mostly) writes none.
+    written; what works in place (ReLU, mostly) writes none. fields: of each layer's output, by the layer's name, the
+    (vertical, horizontal) `operators.Field`, that is which pixels a unit sees; None where windows do not say it.
     """
 
     name: str
     input_size: tuple[int, int, int]
     layers: list[Layer] = field(repr=False)
     idle: dict[str, int] = field(default_factory=dict, repr=False)
+    fields: dict[str, tuple | None] = field(default_factory=dict, repr=False)
 
     @property
     def params(self) -> int:
@@ -197,7 +199,7 @@ def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Cou
     for layer in recorder.layers:
         layer.macs //= batch
         layer.activations //= batch
-    return Count(name, input_size, recorder.layers, recorder.idle)
+    return Count(name, input_size, recorder.layers, recorder.idle, recorder.fields_by_layer)
 
 
 class _Recorder(TorchDispatchMode):
@@ -210,6 +212,7 @@ class _Recorder(TorchDispatchMode):
         self.macs_by_operator: dict = {}
         self.unknown: dict[str, str] = {}
         self.fields = WeakTensorKeyDictionary({image: operators.INPUT_FIELD})
+        self.fields_by_layer: dict[str, tuple | None] = {}
         # By storage, which a view shares with its parameter: so a transposed weight is recognised.
         self.unused = {_storage(p): (name, p.numel()) for name, p in model.named_parameters()}
         for name, module in model.named_modules():
@@ -235,7 +238,7 @@ class _Recorder(TorchDispatchMode):
         inputs = [self.fields[t] for t in tensors if t in self.fields]
         fields = operators.output_fields(operator, inputs, output, args) if inputs else None
         if inputs:  # what does not come from the image, such as a weight, has no receptive field to carry on
-            self.fields[output] = fields
+            self.fields[output] = self.fields_by_layer[self.running[-1][0]] = fields
         if operator.is_view or packet in (torch.ops.aten._unsafe_view, torch.ops.aten.lift_fresh):
             return
 

@@ -1,0 +1,144 @@
+"""A trained network with what it takes to look inside: images as one sees them, and no part that hides another.
+
+network = open_run("data/runs/shapes-laptop")
+network(images)                      # logits; images from 0 to 1, or uint8
+network.classes, network.size        # what it was trained on
+"""
+
+import copy
+import difflib
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from inception_lab import costs
+from inception_lab.blocks import ConvUnit
+from inception_lab.datasets import CHECKOUT
+from inception_lab.googlenet import GoogLeNet
+from inception_lab.runs import load_model
+
+DRAWN = "shapes"  # the one data tier that holds no photographs
+
+
+class Network(nn.Module):
+    """A GoogLeNet in evaluation mode that takes images from 0 to 1: (N, 3, H, W) → logits (N, num_classes).
+
+    model: stays as it is; this is a copy. In the copy each batch normalisation is folded into the convolution before
+    it, which computes the same with fewer operators; no ReLU works in place, so that what was before it can be seen;
+    and no weight has a gradient, since only images are ever changed. mean, std: of each channel, to normalise images
+    with. classes: names, by default numbers. size: pixels along a side of the images that it was trained on.
+
+    Raises ValueError for a model that is no GoogLeNet, and for a wrong number of classes.
+    """
+
+    def __init__(self, model: GoogLeNet, mean=(0, 0, 0), std=(1, 1, 1), classes=None, size: int = 224, name: str = ""):
+        if not isinstance(model, GoogLeNet):
+            raise ValueError(f"model must be a GoogLeNet of this library, got {type(model).__name__}")
+        if not isinstance(size, int) or size < model.smallest_input:
+            raise ValueError(f"size must be a whole number of at least {model.smallest_input}, got {size!r}")
+        outputs = model.linear.out_features
+        classes = [str(i) for i in range(outputs)] if classes is None else list(classes)
+        if len(classes) != outputs:
+            raise ValueError(f"classes must be {outputs} names, one for each output, got {len(classes)}")
+        super().__init__()
+        self.network = copy.deepcopy(model).eval().requires_grad_(False)
+        for unit in self.network.modules():
+            if isinstance(unit, nn.ReLU):
+                unit.inplace = False
+            elif isinstance(unit, ConvUnit) and hasattr(unit, "bn"):
+                unit.conv, unit.bn = fuse_conv_bn_eval(unit.conv, unit.bn).requires_grad_(False), nn.Identity()
+        self.network.to(memory_format=torch.channels_last)
+        for key, values in {"mean": mean, "std": std}.items():
+            self.register_buffer(key, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
+        self.classes, self.size, self.name = classes, size, name
+        self._extractors = {}
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.network(self.normalise(images))
+
+    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+        """Images from 0 to 1, or uint8, as the network takes them: on its device and in its precision."""
+        if not isinstance(images, torch.Tensor):
+            raise ValueError(f"images must be a tensor (N, 3, H, W), got {type(images).__name__}")
+        images = images.to(self.mean.device)
+        images = images.to(self.mean.dtype) / 255 if images.dtype == torch.uint8 else images.to(self.mean.dtype)
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def extract(self, images: torch.Tensor, nodes) -> dict[str, torch.Tensor]:
+        """The values of some nodes of the network's graph, and no layer computed that comes after the last of them."""
+        return self.extractor(tuple(nodes))(self.normalise(images))
+
+    def extractor(self, nodes: tuple[str, ...]) -> nn.Module:
+        """torchvision's feature extractor: normalised images → {node: value}. It is made once for each choice."""
+        if nodes not in self._extractors:
+            extractor = create_feature_extractor(self.network, list(nodes), suppress_diff_warning=True)
+            self._extractors[nodes] = extractor.requires_grad_(False)
+        return self._extractors[nodes]
+
+    @property
+    def smallest(self) -> int:
+        """Pixels along a side of the smallest image that it takes."""
+        return self.network.smallest_input
+
+    def class_numbers(self, targets, count: int) -> torch.Tensor:
+        """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for one unknown."""
+        targets = targets.tolist() if isinstance(targets, torch.Tensor) else targets
+        listed = list(targets) if isinstance(targets, list | tuple) else [targets] * count
+        if len(listed) != count:
+            raise ValueError(f"targets must be one class, or one for each of the {count} images, got {len(listed)}")
+        return torch.tensor([self._class_number(target) for target in listed])
+
+    def _class_number(self, target) -> int:
+        if isinstance(target, str) and target in self.classes:
+            return self.classes.index(target)
+        if isinstance(target, int) and 0 <= target < len(self.classes):
+            return target
+        hint = closest(str(target), self.classes)
+        raise ValueError(f"class must be from 0 to {len(self.classes) - 1} or a name, got {target!r}{hint}")
+
+
+def open_run(folder: str | Path | None = None) -> Network:
+    """The network of a finished run folder, to look inside; by default that of `best_run()`.
+
+    Raises RunError for a folder without finished weights.
+    """
+    folder = best_run() if folder is None else Path(folder)
+    model, about = load_model(folder)
+    return Network(model, about["mean"], about["std"], about["classes"], about["recipe"].image_size, folder.name)
+
+
+def best_run(place: str | Path | None = None) -> Path:
+    """The recorded run to look inside: one on photographs if there is one, else on `shapes`; of these the one with
+    the lowest validation error.
+
+    place: a folder of run folders, by default data/runs. Raises ValueError where it holds no run with weights.
+    """
+    import json  # both here, as only this function reads run folders
+
+    from inception_lab.recipes import Recipe
+
+    place = CHECKOUT / "data" / "runs" if place is None else Path(place)
+    found = []
+    for weights in sorted(place.glob("*/model.safetensors")):
+        if (weights.parent / "metrics.json").exists():
+            recipe = Recipe.from_json((weights.parent / "recipe.json").read_text(encoding="utf-8"))
+            error = json.loads((weights.parent / "metrics.json").read_text(encoding="utf-8"))["val_top1_error"]
+            found.append((recipe.data == DRAWN, error, weights.parent))
+    if not found:
+        raise ValueError(f"place must hold finished run folders with weights, and {place} holds none")
+    return min(found)[2]
+
+
+@lru_cache(maxsize=16)
+def geometry(network: Network, size: int) -> costs.Count:
+    """The costs, shapes and receptive fields of the network at a size of images."""
+    return costs.count(network.network, size)
+
+
+def closest(text: str, names) -> str:
+    close = difflib.get_close_matches(text, list(names), n=3, cutoff=0.4)
+    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""

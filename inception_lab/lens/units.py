@@ -1,0 +1,121 @@
+"""Names of what is inside a network, and its activations.
+
+    paths(network)                       # {"conv1": 16, "conv2": 48, "inception_3a.one": 16, ...}: channels, in order
+    find_unit(network, "inception_4a.five:12")
+    activations(network, images, ["inception_4a.five", "inception_4a"])
+
+A unit is one channel of a path. The same unit looks at every position of the map.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from inception_lab.blocks import Inception, NaiveInception
+from inception_lab.lens.network import Network, closest, geometry
+
+
+class Unit(NamedTuple):
+    """One channel of one path; as text, "inception_4a.five:12"."""
+
+    path: str
+    channel: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.channel}"
+
+
+def paths(network: Network) -> dict[str, int]:
+    """Every path of the network in the order of the pass, with its channels: each unit is in exactly one.
+
+    The paths of a module have names such as "inception_4a.five"; "conv1" and "conv2" are one path each.
+    """
+    found, shapes = [], channels(network)
+    for stage in network.network.stages:
+        module = getattr(network.network, stage)
+        if isinstance(module, Inception | NaiveInception):
+            found += [f"{stage}.{name}" for name, _ in module.named_children()]
+        elif any(isinstance(part, nn.Conv2d) for part in module.modules()):
+            found.append(stage)
+    return {name: shapes[name] for name in found}
+
+
+def channels(network: Network) -> dict[str, int]:
+    """Every name whose activations can be asked for, with its channels: stages, paths, layers inside them, logits."""
+    found = {}
+    for layer in geometry(network, network.size).layers:
+        parts = layer.name.split(".")
+        for depth in range(1, len(parts) + 1):
+            name = ".".join(parts[:depth])
+            found.pop(name, None)  # the last layer of a stage says what comes out of it
+            found[name] = layer.output[0]
+    return found
+
+
+def check_names(network: Network, names, argument: str = "names") -> list[str]:
+    """The names as a list; ValueError for one that is not there, offering the closest."""
+    names = [names] if isinstance(names, str) else list(names)
+    known = channels(network)
+    if not names:
+        raise ValueError(f"{argument} must name at least one path, got none")
+    for name in names:
+        if name not in known:
+            listed = ", ".join(paths(network))
+            raise ValueError(f"{argument}: {name!r} is not in this network{closest(str(name), known)}. Paths: {listed}")
+    return names
+
+
+def find_unit(network: Network, text: str | tuple) -> Unit:
+    """The unit that "inception_4a.five:12" or ("inception_4a.five", 12) names; "inception_4a:70" lies in a path.
+
+    Raises ValueError for a name that is not there, offering the closest, and for a channel that it does not have.
+    """
+    path, _, number = text.partition(":") if isinstance(text, str) else (text[0], "", str(text[1]))
+    check_names(network, path, "unit")
+    count = channels(network)[path]
+    if not number.isdecimal() or int(number) >= count:
+        raise ValueError(f"unit must be {path}:0 to {path}:{count - 1}, got {text!r}")
+    channel = int(number)
+    for part, width in paths(network).items():
+        if part.startswith(f"{path}."):  # path is a module: its paths lie one behind the other
+            if channel < width:
+                return Unit(part, channel)
+            channel -= width
+    return Unit(path, channel)
+
+
+@torch.no_grad()
+def activations(network: Network, images: torch.Tensor, names, *, batch: int = 64) -> dict[str, torch.Tensor]:
+    """What parts of the network answer to images: {name: (N, C, H, W)}, and (N, C) for "linear", the logits.
+
+    images: uint8, or floats from 0 to 1, (N, 3, H, W). names: paths, stages or layers in them (see `channels`), one or
+    several. batch: images that are computed at once. Raises ValueError for a name that is not there, offering the
+    closest, and for images of another shape.
+    """
+    names = check_names(network, names)
+    check_batch(images)
+    found = [network.extract(some, names) for some in images.split(batch)]
+    return {name: torch.cat([values[name] for values in found]) for name in names}
+
+
+def check_batch(images: torch.Tensor) -> None:
+    """Raise ValueError unless images are a tensor (N, 3, H, W) with at least one image."""
+    if not isinstance(images, torch.Tensor) or images.ndim != 4 or not len(images):
+        shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+        raise ValueError(f"images must be a tensor (N, 3, H, W) with N of at least 1, got {shape}")
+
+
+def before_relu(network: Network, name: str) -> str:
+    """The node whose ReLU is the output of a path; the name itself where no ReLU comes last.
+
+    A ReLU that is off passes no gradient back, so that what is optimised is the value before it.
+    """
+    module = network.network.get_submodule(name)
+    parts = name
+    while isinstance(module, nn.Sequential) and len(module):
+        last, module = list(module.named_children())[-1]
+        if isinstance(module, nn.ReLU):
+            return f"{parts}.bn" if hasattr(network.network.get_submodule(parts), "bn") else f"{parts}.conv"
+        parts = f"{parts}.{last}"
+    return name

@@ -1,0 +1,111 @@
+"""Feature visualization: images optimised to excite what one asks for, many of them as one batch.
+
+    seen = visualize(network, [channel("inception_4a.five:12"), logit("ring")], size=128)
+    seen.images, seen.excitation, seen.dead
+
+After Olah et al. 2017, "Feature Visualization", doi:10.23915/distill.00007. The image is a parametrisation, what is
+asked an objective, what makes it robust a list of transforms; each can be changed without the others.
+"""
+
+import random
+import warnings
+from collections import Counter
+from typing import NamedTuple
+
+import torch
+from tqdm.auto import tqdm
+
+from inception_lab.lens.network import Network
+from inception_lab.lens.objectives import Batch, Objective
+from inception_lab.lens.parametrisations import Fourier
+from inception_lab.lens.transforms import standard
+from inception_lab.lens.units import check_names, find_unit
+
+
+class Visualized(NamedTuple):
+    """Optimised images and what they excite."""
+
+    images: torch.Tensor  # float32 (N, 3, size, size) from 0 to 1
+    history: torch.Tensor  # float32 (steps, N): the objective in each step, of the transformed image
+    excitation: torch.Tensor  # float32 (N,): the largest activation of the objective's unit in the image
+    dead: torch.Tensor  # bool (N,): units that stayed at 0
+
+
+def visualize(
+    network: Network,
+    objectives: Objective | list[Objective],
+    *,
+    size: int | None = None,
+    steps: int = 256,
+    learning_rate: float = 0.05,
+    parametrisation=None,
+    transforms: list | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> Visualized:
+    """Optimise one image for each objective, all together, by Adam.
+
+    objectives: see `objectives`; equal ones start from different noise, so that `diversity` can tell them apart.
+    size: pixels along a side, by default what the network was trained on. parametrisation: `Fourier()` by default.
+    transforms: by default `transforms.standard(size)`; [] for none. An image does not depend on what else is in the
+    batch, but for the rounding of sums, and for `diversity`.
+
+    A unit that no step makes positive is dead, as far as this search can tell: its entry of `dead` is True, and a
+    warning names it. Raises ValueError for a wrong argument, before the first step.
+    """
+    objectives = [objectives] if isinstance(objectives, Objective) else list(objectives)
+    size = network.size if size is None else size
+    if not objectives:
+        raise ValueError("objectives must be at least one, got none")
+    if not isinstance(size, int) or size < network.smallest:
+        raise ValueError(f"size must be a whole number of at least {network.smallest} for this network, got {size!r}")
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
+    batch = Batch(network, objectives)
+    extractor = network.extractor(tuple(batch.nodes))
+    parametrisation = Fourier() if parametrisation is None else parametrisation
+    transforms = standard(size) if transforms is None else transforms
+
+    copies, rng = Counter(), random.Random(seed)
+    numbers = [copies.update([o]) or copies[o] - 1 for o in objectives]
+    values = parametrisation.start([1000 * seed + n for n in numbers], size).to(network.mean.device).requires_grad_()
+    optimiser, history = torch.optim.Adam([values], lr=learning_rate), []
+    for _ in tqdm(range(steps), f"optimising {len(objectives)}", unit=" steps", disable=not progress):
+        images = parametrisation.images(values, size)
+        for transform in transforms:
+            images = transform(images, rng)
+        reached = batch(extractor(network.normalise(images)))
+        optimiser.zero_grad()
+        (-reached.sum()).backward()
+        optimiser.step()
+        history.append(reached.detach().float().cpu())
+    images = parametrisation.images(values.detach(), size).float()
+    reached = excitation(network, images, objectives)
+    dead = reached <= 0
+    if dead.any():
+        names = ", ".join(str(o) for o, is_dead in zip(objectives, dead, strict=True) if is_dead)
+        warnings.warn(f"dead: {names}. No step of {steps} made it positive anywhere", stacklevel=2)
+    return Visualized(images, torch.stack(history), reached, dead)
+
+
+@torch.no_grad()
+def excitation(network: Network, images: torch.Tensor, objectives: list[Objective]) -> torch.Tensor:
+    """The largest activation, after the ReLU and over all positions, of each image's unit: float32 (N,).
+
+    The unit is that of the objective's heaviest term that has a channel; infinite for an objective without one, and
+    the logit for one with a class alone, as neither can be dead.
+    """
+    found = torch.full((len(objectives),), torch.inf)
+    by_path: dict[str, list[tuple[int, int]]] = {}
+    for i, objective in enumerate(objectives):
+        terms = [term for term in objective.terms if term.channel >= 0]
+        if terms:
+            heaviest = max(terms, key=lambda term: term.weight)
+            place = find_unit(network, (heaviest.name, heaviest.channel))
+            by_path.setdefault(place.path, []).append((i, place.channel))
+    for path, places in by_path.items():
+        check_names(network, path)
+        numbers, channels = map(list, zip(*places, strict=True))
+        values = network.extract(images[numbers], [path])[path]
+        found[numbers] = values[range(len(numbers)), channels].flatten(1).amax(1).float().cpu()
+    return found

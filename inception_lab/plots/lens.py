@@ -1,0 +1,145 @@
+"""Figures of what is inside a trained network."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.patches import Rectangle
+
+from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, ramp
+
+
+def filters(rows: dict):
+    """Draw the filters of a first layer, a row a network: title → weights (C, 3, k, k). Returns the figure.
+
+    Grey is 0, and each filter is scaled to its own largest weight.
+    """
+    count = max(len(weights) for weights in rows.values())
+    figure, axes = plt.subplots(len(rows), count, figsize=(0.62 * count, 0.85 * len(rows)), squeeze=False)
+    for line, (title, weights) in zip(axes, rows.items(), strict=True):
+        for ax, kernel in zip(line, np.asarray(weights), strict=False):
+            ax.imshow((kernel / abs(kernel).max() / 2 + 0.5).transpose(1, 2, 0))
+        for ax in line:
+            ax.axis("off")
+        line[0].set_title(title, fontsize=8)
+    return figure
+
+
+def path_maps(photograph, maps: dict):
+    """Draw a photograph (H, W, 3) and, a row a path, some of its maps: path → (n, h, w). Returns the figure."""
+    count = max(len(values) for values in maps.values())
+    figure, axes = plt.subplots(len(maps), count + 1, figsize=(1.05 * (count + 1), 1.1 * len(maps)))
+    for line, (path, values) in zip(axes, maps.items(), strict=True):
+        line[0].imshow(photograph)
+        line[0].set_title(PATH_LABELS[path], color=PATHS[path], fontsize=9, fontweight="bold")
+        for ax, value in zip(line[1:], np.asarray(values), strict=False):
+            ax.imshow(value, cmap=ramp(PATHS[path]))
+        for ax in line:
+            ax.axis("off")
+    return figure
+
+
+def picture_rows(rows: dict, titles: list[str] | None = None, side: float = 1.1):
+    """Draw rows of images (N, 3, H, W) from 0 to 1, each row with its name on the left. Returns the figure.
+
+    A name that is a path, or ends in one ("inception_4a.five"), is written in the path's colour.
+    """
+    count = max(len(images) for images in rows.values())
+    figure, axes = plt.subplots(len(rows), count, figsize=(side * count + 1.3, side * len(rows) + 0.25), squeeze=False)
+    for line, (name, images) in zip(axes, rows.items(), strict=True):
+        colour = PATHS.get(name.rpartition(".")[2], INK)
+        line[0].text(-0.08, 0.5, name, ha="right", va="center", transform=line[0].transAxes, color=colour, fontsize=9)
+        for ax, image in zip(line, images, strict=False):
+            ax.imshow(np.asarray(image).transpose(1, 2, 0))
+        for ax in line:
+            ax.axis("off")
+    for ax, title in zip(axes[0], titles or [], strict=False):
+        ax.set_title(title, fontsize=8, loc="center")
+    return figure
+
+
+def tuning_by_path(panels: dict, label: str = "answer, as a share of the largest"):
+    """Draw tuning curves over the object's scale, a panel a title: title → (scales (S,), {path → curves (C, S)}).
+
+    A thin line a unit and a thick one for their mean, each unit divided by its largest answer. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), sharey=True, squeeze=False)
+    for ax, (title, (scales, curves)) in zip(axes[0], panels.items(), strict=True):
+        for path, units in curves.items():
+            units = np.asarray(units)
+            units = units[units.max(1) > 0] / units[units.max(1) > 0].max(1, keepdims=True)
+            ax.plot(scales, units.T, color=PATHS[path], lw=0.5, alpha=0.25)
+            ax.plot(scales, units.mean(0), color=PATHS[path], lw=2.5, label=PATH_LABELS[path])
+        ax.set(xscale="log", xticks=[1 / 8, 1 / 4, 1 / 2, 1], title=title, ylim=(0, 1.03))
+        ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
+        ax.minorticks_off()
+        ax.set(xlabel="side of the object, as a share of the image's")
+    axes[0, 0].set(ylabel=label)
+    axes[0, 0].legend(title="path", fontsize=8)
+    return figure
+
+
+def preferred_scales(panels: dict):
+    """Draw how much larger the objects are that one path prefers to another's, a panel a title.
+
+    title → (differences: DataFrame in octaves, a row a network and a column a module; verdict of `lens.scales`). A
+    dot a network, a line the mean with its 95 % interval, in colour where it is clear. Returns the figure.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), sharex=True, sharey=True)
+    for ax, (title, (differences, verdict)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+        for y, (module, row) in enumerate(verdict.iterrows()):
+            values = differences[module] if module in differences else differences.mean(axis=1)
+            colour = HIGHLIGHT if row["clear"] else INK
+            ax.plot(values, [y] * len(values), ".", color=QUIET, ms=5)
+            ax.errorbar(row["octaves"], y, xerr=[[row["octaves"] - row["low"]], [row["high"] - row["octaves"]]],
+                        fmt="o", ms=4, color=colour, capsize=3)  # fmt: skip
+        ax.axvline(0, color=QUIET, lw=0.8)
+        names = [module.removeprefix("inception_") for module in verdict.index]
+        ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), title=title)
+        ax.set(xlabel="octaves (1: twice as large)")
+    return figure
+
+
+def attributions(images, maps: dict, boxes=None, titles: list[str] | None = None):
+    """Draw images (N, 3, H, W), and below each its maps (N, H, W) by method, on a red-blue scale around 0.
+
+    boxes: (left, top, right, bottom) in pixels of the object in each image. Returns the figure.
+    """
+    figure, axes = plt.subplots(len(maps) + 1, len(images), figsize=(1.25 * len(images) + 0.9, 1.3 * (len(maps) + 1)))
+    for column, image in enumerate(np.asarray(images)):
+        axes[0, column].imshow(image.transpose(1, 2, 0))
+        for line, values in zip(axes[1:], maps.values(), strict=True):
+            value = np.asarray(values[column])
+            line[column].imshow(value, cmap="RdBu_r", vmin=-abs(value).max(), vmax=abs(value).max())
+        for ax in axes[:, column] if boxes is not None else ():
+            left, top, right, bottom = boxes[column]
+            box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=INK, lw=1)
+            ax.add_patch(box)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, title in zip(axes[0], titles or [], strict=False):
+        ax.set_title(title, fontsize=8, loc="center")
+    for line, name in zip(axes, ["image", *maps], strict=True):
+        line[0].text(-0.1, 0.5, name, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
+    return figure
+
+
+def scores(table, chance: str = "chance"):
+    """Draw scores of attributions: DataFrame with network, method and, for pointing and overlap, the mean, the standard
+    error and the chance in per cent. A panel a score, a black tick the chance. Returns the figure.
+    """
+    networks = list(dict.fromkeys(table["network"]))
+    methods = list(dict.fromkeys(table["method"]))
+    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.7 + 0.75 * len(methods)), sharey=True)
+    for ax, score in zip(axes, ("pointing", "overlap"), strict=True):
+        for i, network in enumerate(networks):
+            rows = table[table["network"] == network].set_index("method").loc[methods]
+            y = np.arange(len(methods)) + (i - (len(networks) - 1) / 2) * 0.25
+            colour = HIGHLIGHT if i == 0 else QUIET
+            ax.errorbar(
+                rows[score], y, xerr=2 * rows[f"{score}_error"], fmt="o", color=colour, capsize=2, label=network
+            )
+            ax.plot(rows[f"{score}_chance"], y, "|", color=INK, ms=11, label=chance if i == 0 else None)
+        ax.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5), xlim=(0, 100))
+    axes[0].set(xlabel="largest pixel inside the object's box (%)", title="Pointing game")
+    axes[1].set(xlabel="intersection over union of the boxes (%)", title="Box overlap")
+    axes[0].legend(fontsize=8)
+    return figure
