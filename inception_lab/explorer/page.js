@@ -38,18 +38,18 @@ function sprite(file, columns, index, label, classes = "") {
 
 // --- units and their names -------------------------------------------------------------------------------------
 
-/** Where unit `index` of a stage stands: its path, and its number within the path. */
+/** Where unit `index` of a stage stands: its path, its number within the path, and its receptive field. */
 function place(stage, index) {
   let first = 0;
-  for (const [path, width] of stage.paths) {
-    if (index < first + width) return { path, number: index - first };
+  for (const [path, width, field] of stage.paths) {
+    if (index < first + width) return { path, field, number: index - first };
     first += width;
   }
 }
 
 function unitName(stage, index) {
   const { path, number } = place(stage, index);
-  if (stage.kind === "classes") return `${stage.name}:${index} (${run.classes[index]})`;
+  if (stage.kind === "classes") return `${stage.name}:${index} (${run.outputs[index]})`;
   return `${stage.name}${path ? "." + path : ""}:${number}`;
 }
 
@@ -110,7 +110,8 @@ function row(stage) {
   const heading = element("h2", { id: `stage-${stage.name}` }, stage.name);
   const facts = [plural(stage.units, stage.kind === "classes" ? "class" : "unit").replace("classs", "classes")];
   if (stage.map) facts.push(`map ${stage.map}×${stage.map}`);
-  if (stage.field) facts.push(`field ${stage.field} px`);
+  const fields = stage.paths.map(([, , field]) => field);
+  if (stage.map) facts.push(`field ${[...new Set([Math.min(...fields), Math.max(...fields)])].join("–")} px`);
   const dead = stage.dead.length ? `${stage.dead.length} dead` : "";
   const aside = element("div", { class: "label" }, heading, element("p", { class: "quiet" }, facts.join(", ")),
     element("p", { class: "quiet count" }, dead));
@@ -237,12 +238,12 @@ function head(title) {
 }
 
 function describe(stage, index, details) {
-  const { path } = place(stage, index);
+  const { path, field } = place(stage, index);
   const known = run.paths[path];
   const parts = [head(unitName(stage, index))];
   const facts = [];
   if (known) facts.push(element("span", { class: "chip", style: `--colour:var(--${path})` }, `${known.label} path, `));
-  facts.push(stage.kind === "classes" ? "logit of a class" : `map ${stage.map}×${stage.map}, receptive field ${stage.field}×${stage.field} pixels`);
+  facts.push(stage.kind === "classes" ? "logit of a class" : `map ${stage.map}×${stage.map}, receptive field ${field}×${field} pixels`);
   parts.push(element("p", { class: "quiet" }, ...facts));
   const dead = isDead(stage, index);
   if (dead)
@@ -275,8 +276,9 @@ function patches(stage, index, details) {
     const name = run.classes[patch.class] ?? "";
     counts.set(name, (counts.get(name) ?? 0) + 1);
     const [left, top, right, bottom] = patch.box;
-    const text = `Patch ${rank + 1}: ${name}, activation ${number(patch.value)}, image ${patch.image}, ` +
-      `${right - left}×${bottom - top} pixels at left ${left}, top ${top}`;
+    const whole = right - left >= run.size;
+    const text = `Patch ${rank + 1}: ${name}, activation ${number(patch.value)}, ` + (whole ? `the whole of image ${patch.image}`
+      : `image ${patch.image}, ${right - left}×${bottom - top} pixels at left ${left}, top ${top}`);
     const picture = sprite(`${stage.name}-patches-${chunk}.webp`, run.patches, (index % run.chunk) * run.patches + rank, text);
     picture.title = text;
     list.append(element("li", {}, picture));
@@ -288,14 +290,14 @@ function patches(stage, index, details) {
 
 function inputs(stage, index, details) {
   const rows = details.inputs[index];
-  const section = element("section", {}, element("h3", {}, `Strongest inputs from ${stage.previous}`));
+  const section = element("section", {}, element("h3", {}, `Strongest inputs from ${stage.previous === "image" ? "the image" : stage.previous}`));
   if (!rows.length) return element("section");
   const list = element("ol", { class: "inputs" });
   const before = stages.get(stage.previous);
   const largest = Math.max(...rows.map((r) => r.excites + r.inhibits)) || 1;
   const side = Math.round(Math.sqrt(rows[0].kernel.length));
   for (const input of rows) {
-    const name = before ? unitName(before, input.channel) : stage.channels?.[input.channel] ?? `${stage.previous}, channel ${input.channel}`;
+    const name = before ? unitName(before, input.channel) : (stage.previous === "image" ? ["red", "green", "blue"][input.channel] : `${stage.previous}:${input.channel}`);
     const text = `excites ${number(input.excites)}, inhibits ${number(input.inhibits)}`;
     let who = element("span", {}, name), picture = kernel(input.kernel, side, name);
     if (before) {
@@ -330,7 +332,7 @@ function kernel(values, side, name) {
 }
 
 function tuning(stage, index, details) {
-  const { scales, label } = details.tuning, values = details.tuning.curves[index];
+  const { scales, curves } = details.tuning, values = curves[index];
   const width = 380, height = 170, left = 44, bottom = 34, top = 10, right = 10;
   const most = Math.max(...values, 0) || 1, least = Math.min(...values, 0);
   const logs = scales.map(Math.log2), span = logs.at(-1) - logs[0] || 1;
@@ -355,7 +357,8 @@ function tuning(stage, index, details) {
   const rows = scales.map((scale, i) => element("tr", {}, element("th", { scope: "row" }, percent(scale)), element("td", {}, number(values[i]))));
   const table = element("table", {}, element("tbody", {}, ...rows));
   return element("section", {}, element("h3", {}, "Tuning to the size of objects"), chart,
-    element("p", { class: "quiet" }, label), element("details", {}, element("summary", {}, "as numbers"), table));
+    element("p", { class: "quiet" }, "The mean, over drawn shapes, of the largest activation in the map." +
+      (run.trained === "shapes" ? "" : ` The network was trained on ${run.trained}, and has not seen such shapes before.`)), element("details", {}, element("summary", {}, "as numbers"), table));
 }
 
 // --- help ------------------------------------------------------------------------------------------------------

@@ -37,6 +37,14 @@ def write_page(out: Path, title: str) -> None:
     checkpoints.write(out / "index.html", html.encode())
 
 
+def foreign_files(out: Path) -> list[str]:
+    """What a folder holds that belongs to no page. Raises RunError for a file."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file: a page needs a folder")
+    own = {"data", "images", "index.html", *FILES}
+    return sorted(p.name for p in out.glob("*") if p.name.removesuffix(".tmp") not in own)
+
+
 def path_styles() -> dict[str, dict[str, str]]:
     """The label and colour of every path, as in all figures of the course."""
     return {path: {"label": PATH_LABELS[path], "colour": PATHS[path]} for path in PATHS}
