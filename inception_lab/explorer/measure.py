@@ -1,5 +1,7 @@
 """What the page says about the units of some stages: the patches that excite them, their tuning, their inputs."""
 
+from functools import cache
+
 import torch
 from torch.nn import functional
 
@@ -49,32 +51,32 @@ def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) ->
 
 
 def describe_patches(network: Network, data, found: TopPatches) -> list[list[dict]]:
-    """The patches of every channel, strongest first: which image of what class, which box of it, what activation."""
-    width = found.images.shape[1]
-    rows = []
-    for channel in range(len(found.images)):
-        row = []
-        for i in range(width):
-            number, value = int(found.images[channel, i]), float(found.values[channel, i])
-            if number < 0:
-                break
-            place = int(found.rows[channel, i]), int(found.columns[channel, i])
-            whole = found.path == CLASSES
-            box = (0, 0, network.size, network.size) if whole else lens.receptive_field(network, found.path, *place)
-            row.append({"image": number, "class": int(data.labels[number]), "value": shortened(value), "box": box})
-        rows.append(row)
+    """The patches of every channel, strongest first: which image of what class, which box of it, what activation.
+
+    A box is (left, top, right, bottom) in pixels, and reaches over the image's edge where the unit sees padding.
+    """
+    whole = (0, 0, network.size, network.size)
+    field = cache(lambda *place: whole if found.path == CLASSES else lens.receptive_field(network, found.path, *place))
+    columns = (found.images, found.values, found.rows, found.columns)
+    rows, classes = [], data.labels.tolist()
+    for images, values, vertical, horizontal in zip(*(t.tolist() for t in columns), strict=True):
+        places = zip(images, values, map(field, vertical, horizontal), strict=True)
+        rows.append(
+            [
+                {"image": number, "class": classes[number], "value": shortened(value), "box": box}
+                for number, value, box in places
+                if number >= 0
+            ]
+        )
     return rows
 
 
-def cut_patches(network: Network, data, found: TopPatches, channel: int, side: int) -> torch.Tensor:
-    """The patches of a channel in one size, uint8 (PATCHES, 3, side, side); black where there are fewer."""
-    if found.path == CLASSES:
-        cut = data.images[found.images[channel]].float() / 255
-    else:
-        cut = lens.crops(network, data.images, found, channel)
+def cut_patches(network: Network, data, row: list[dict], side: int) -> torch.Tensor:
+    """The patches of a unit in one size, uint8 (PATCHES, 3, side, side); black where there are fewer."""
     made = torch.zeros(PATCHES, 3, side, side, dtype=torch.uint8)
-    if len(cut):
-        made[: len(cut)] = to_size(cut, side)
+    if row:
+        cut = [lens.crop(network, data.images[patch["image"]], patch["box"]) for patch in row]
+        made[: len(cut)] = to_size(torch.stack(cut), side)
     return made
 
 

@@ -1,10 +1,10 @@
 """The files of the page. A page on a disk may not read files, but it may load scripts: so the data are scripts.
 
-    index.html, page.css, page.js     the page, the same for every run
-    data/run.js                       what the map shows: stages, paths, dead units, how far the optimising has come
-    data/STAGE.js                     patches, inputs and tuning curves of its units, loaded with the first click
-    images/STAGE-small.webp           a sprite of all its units, loaded when the row comes into view
-    images/STAGE-optimised-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
+index.html, page.css, page.js     the page, the same for every run
+data/run.js                       what the map shows: stages, paths, dead units, how far the optimising has come
+data/STAGE.js                     patches, inputs and tuning curves of its units, loaded with the first click
+images/STAGE-small.webp           a sprite of all its units, loaded when the row comes into view
+images/STAGE-optimised-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
 """
 
 import json
@@ -17,7 +17,7 @@ from inception_lab import checkpoints
 from inception_lab.checkpoints import RunError
 from inception_lab.plots.style import PATH_LABELS, PATHS
 
-CHUNK = 64  # units whose pictures are in one file
+CHUNK = 32  # units whose pictures are in one file
 ACROSS, SMALL_ACROSS = 8, 32  # pictures in a row of a sheet of CHUNK units, and of a whole stage
 SMALL = 48  # pixels along a side of a picture of the map
 FILES = ("page.css", "page.js")
