@@ -80,14 +80,11 @@ def open_images(run, recipe: Recipe, data, split: str, length: int | None) -> da
         images = datasets.load(place, split, size=recipe.image_size, length=length)
         if length is None and len(images) > LENGTH:
             images = datasets.load(place, split, size=recipe.image_size, length=LENGTH)
-    except DataError as error:
-        if data is not None:
-            raise
-        raise DataError(f"{error}. With --data, any folder of images in class folders will do") from error
     except ValueError as error:
-        if data is None and "data must say" in str(error):
-            raise DataError(f"{error}. Pass that folder, or any other of images in class folders, by --data") from error
-        raise
+        if data is not None or not (isinstance(error, DataError) or recipe.data not in datasets.NAMES):
+            raise
+        advice = "Pass a folder of images in class folders by --data; its classes may be others"
+        raise DataError(f"{run} was trained on {recipe.data}, which is not at hand. {advice}. ({error})") from error
     return datasets.in_memory(images)
 
 

@@ -181,8 +181,7 @@ async function followHash() {
   if (!found) return close();
   const [stage, index] = found;
   mark(stage.tiles[index]);
-  document.body.classList.add("open");
-  $("map").inert = document.querySelector("header").inert = NARROW.matches;
+  cover();
   const panel = $("unit");
   panel.replaceChildren(head(unitName(stage, index)), element("p", { class: "quiet" }, "Loading …"));
   if (NARROW.matches) panel.focus();
@@ -212,12 +211,24 @@ function own(made) {
 function close() {
   const made = chosen;
   mark(null);
-  document.body.classList.remove("open");
-  $("map").inert = document.querySelector("header").inert = false;
+  uncover();
   help();
   if (unitOfHash(location.hash)) location.hash = "";
   made?.focus();
 }
+
+/** Open the panel; on a narrow screen it lies over the rest, which cannot be reached meanwhile. */
+function cover() {
+  document.body.classList.add("open");
+  $("map").inert = document.querySelector("header").inert = NARROW.matches;
+}
+
+function uncover() {
+  document.body.classList.remove("open");
+  $("map").inert = document.querySelector("header").inert = false;
+}
+
+NARROW.addEventListener("change", () => document.body.classList.contains("open") && cover());
 
 /** The data of a stage, from its script; the script is loaded once. */
 function load(stage) {
@@ -369,13 +380,15 @@ function help() {
   const list = element("dl", { class: "keys" });
   for (const [key, what] of keys) list.append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, what));
   $("unit").replaceChildren(
-    element("h2", { id: "unit-name" }, "Choose a unit"),
+    NARROW.matches ? head("Choose a unit") : element("h2", { id: "unit-name" }, "Choose a unit"),
     element("p", {}, "A row is a stage of the network, in the order that an image passes them. A square is a unit: one " +
       "channel of the stage's output. The colour on the left of a block says which path of the module its units belong to."),
     element("p", {}, "Click a square to see its image, the patches that excite it most, what it reads from the stage " +
       "before, and how it answers to small and large objects. A hatched square is a dead unit: it is 0 on every image."),
     list);
 }
+
+$("help").addEventListener("click", () => { help(); cover(); $("unit").focus(); });
 
 // --- search and filters ----------------------------------------------------------------------------------------
 
