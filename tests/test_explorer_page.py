@@ -274,8 +274,8 @@ def test_a_stage_is_one_stop_of_the_tab_key(out, open_page):
 def test_everything_has_a_name_and_a_role(out, open_page):
     tab = open_page(out, "#inception_4a.five:1")
     tab.wait_for_selector(".patches")
-    nameless = """() => [...document.querySelectorAll('[role=img], [role=option], [role=listbox], [role=group], ' +
-        'button, input, aside, main')].filter(e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length ||
+    nameless = """() => [...document.querySelectorAll('[role], button, input, aside, main')].filter(
+        e => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length || e.role === 'presentation' ||
         document.getElementById(e.getAttribute('aria-labelledby'))?.textContent)).map(e => e.outerHTML)"""
     assert tab.evaluate(nameless) == []
     assert tab.get_attribute("html", "lang") == "en"

@@ -272,7 +272,9 @@ function optimised(stage, index, details) {
   if (!run.steps) return element("figure", {}, element("figcaption", {}, "No image was optimised (--steps 0)."));
   if (index >= stage.pictured)
     return element("figure", {}, element("figcaption", {}, "Not optimised yet: call explore again, and load this page anew."));
-  const text = `Optimised image: activation ${number(reached)}; the strongest patch has ${number(peak)}.`;
+  const text = stage.kind === "classes"
+    ? `Optimised for the logit: ${number(reached)}; the best image has ${number(peak)}.`
+    : `Optimised for the mean over the map. Its largest activation is ${number(reached)}; the strongest patch has ${number(peak)}.`;
   const chunk = Math.floor(index / run.chunk);
   const picture = sprite(`${stage.name}-optimised-${chunk}.webp`, run.across, index % run.chunk,
     `Image optimised to excite ${unitName(stage, index)}, activation ${number(reached)}`, "optimised");
