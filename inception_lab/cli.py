@@ -7,6 +7,7 @@ inception-lab study [NAME] [--seeds N] [--arms ARM...] [--data D] [--out CSV] [-
 inception-lab ladder RUN... [--crops N...] [--kept | --data D] [--out CSV]
 inception-lab evaluate RUN... [--crops 1|10|144] [--data D] [--split S] [--length N] [--batch N] [--json]
 inception-lab bench [--device cpu|cuda] [--batches N...] [--rounds N] [--no-compile] [--out CSV] [--table CSV] [--json]
+inception-lab explore RUN --out DIR [--data D] [--stages STAGE...] [--steps N] [--size N] [--length N]
 """
 
 import argparse
@@ -160,6 +161,28 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--table", metavar="CSV", help="measure nothing: print the table of these results")
     benchmark.add_argument("--json", action="store_true", help="print JSON instead of a table")
     benchmark.set_defaults(run=_bench)
+
+    exploring = commands.add_parser(
+        "explore",
+        help="make a page of all units of a trained network",
+        description="Make a page that opens from the disk and shows every unit of a finished run: an image optimised "
+        "to excite it, the patches that excite it most, its strongest inputs, its answer to the size of objects. A "
+        "command that was stopped goes on where it stood, and the page can be opened meanwhile.",
+    )
+    exploring.add_argument("folder", metavar="RUN", help="a run folder")
+    exploring.add_argument("--out", required=True, metavar="DIR", help="the folder of the page; open its index.html")
+    exploring.add_argument("--data", metavar="D", help="a data tier, or a folder of images (default: the run's)")
+    exploring.add_argument("--split", default="val", metavar="S", help="train, val or test (default: val)")
+    exploring.add_argument("--length", type=int, metavar="N", help="images to look at (default: all, 2000 at most)")
+    exploring.add_argument("--stages", nargs="+", metavar="STAGE", help="some stages, as inception_4a (default: all)")
+    exploring.add_argument(
+        "--steps", type=int, default=128, metavar="N", help="of optimising an image (default: 128; 0: no such images)"
+    )
+    exploring.add_argument(
+        "--size", type=int, default=64, metavar="N", help="side of the optimised images in pixels (default: 64)"
+    )
+    exploring.add_argument("--quiet", action="store_true", help="show no progress")
+    exploring.set_defaults(run=_explore)
     return parser
 
 
@@ -240,6 +263,14 @@ def _ladder(args) -> int:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         names = " ".join(Path(run).name for run in args.runs)
         table.assign(runs=names).to_csv(args.out, index=False, lineterminator="\n")
+    return 0
+
+
+def _explore(args) -> int:
+    from inception_lab.explorer import explore  # here, because it takes seconds to import what looks inside
+
+    options = dict(split=args.split, length=args.length, stages=args.stages, steps=args.steps, size=args.size)
+    print(explore(args.folder, args.out, args.data, progress=not args.quiet, **options).resolve().as_uri())
     return 0
 
 

@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,26 @@ matplotlib.use("Agg")
 # Real images for tests: packed sets with a script that unpacks them, beside the repository or where this variable
 # says. They are not part of the project. Tests that want them are skipped without them, unless NEED is set.
 REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED_REAL_IMAGES"
+
+# Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
+NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, driven by Playwright."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if path is None:
+        if os.environ.get(NEED_BROWSER):
+            pytest.fail(f"{NEED_BROWSER} is set, and none of {', '.join(CHROMIUM)} is installed")
+        pytest.skip("no Chromium is installed")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")

@@ -63,6 +63,17 @@ def evaluating_that_dies_while_it_writes(run: Path, images, options: dict, fatal
     evaluation.predict(run, images, progress=False, accelerator="cpu", **options)
 
 
+def exploring_that_dies_while_it_writes(out: Path, run: Path, options: dict, fatal: int) -> None:
+    """Make the page of a run's units, killed at the `fatal`-th step of writing."""
+    import torch
+
+    from inception_lab.explorer import explore
+
+    torch.set_num_threads(1)
+    die_while_writing(fatal)
+    explore(run, out, "shapes", **options)
+
+
 def die_while_writing(fatal: int) -> None:
     """Have this process killed at the `fatal`-th step: before it, or half through it where it can be halved."""
     from inception_lab import checkpoints

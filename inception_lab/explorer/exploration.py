@@ -1,0 +1,263 @@
+"""From a finished run to a page of all its units, which opens from a disk.
+
+    explore("data/runs/shapes-laptop", "units")                  # then open units/index.html
+    explore("runs/mine", "units", "/my/photographs", stages=["inception_4a"], steps=64)
+
+It goes in two parts: the images pass the network, then an image is optimised for every unit, CHUNK units at a time.
+The page can be opened after the first. What is done is never done again: killed and called again, it goes on.
+"""
+
+import hashlib
+import warnings
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from inception_lab import datasets, lens
+from inception_lab.checkpoints import RunError
+from inception_lab.downloads import DataError
+from inception_lab.evaluation import digest, source
+from inception_lab.explorer import measure, page, sprites
+from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
+from inception_lab.explorer.stages import CLASSES, Stage, choose_stages, find_stages
+from inception_lab.lens.network import Network
+from inception_lab.recipes import Recipe
+from inception_lab.runs import load_model
+
+LENGTH = 2000  # images, unless more or fewer are asked for
+LEARNING_RATE = 0.1  # twice lens's: after half the steps the images are as sharp
+STRENGTH = (
+    "Strength: the weights from an input to the unit, with batch normalisation folded in and without the ReLU between, "
+    "times the standard deviation of the input over the images; absolute values, added up over the kernel."
+)
+
+
+def explore(
+    run: str | Path,
+    out: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str = "val",
+    length: int | None = None,
+    stages: list[str] | None = None,
+    steps: int = 128,
+    size: int = 64,
+    progress: bool = True,
+) -> Path:
+    """Make the page of a run's units in a folder, or go on with it. Returns the file to open.
+
+    data: a tier or a folder, by default what the run was trained on; its classes may be others. length: how many
+    images are looked at, by default all of the split up to LENGTH. stages: by default all, and the classes ("linear").
+    steps: of the optimisation of each image; 0 leaves it out, and shows the strongest patch. size: side of the
+    optimised images in pixels.
+
+    Raises ValueError for a wrong argument and for images that are not there; RunError for a folder without finished
+    weights, and for an `out` that holds another exploration.
+    """
+    if not isinstance(steps, int) or steps < 0:
+        raise ValueError(f"steps must be a whole number of at least 0, got {steps!r}")
+    model, about = load_model(run)
+    recipe = about["recipe"]
+    network = Network(model, about["mean"], about["std"], about["classes"], recipe.image_size, Path(run).resolve().name)
+    if not isinstance(size, int) or size < network.smallest:
+        raise ValueError(f"size must be a whole number of at least {network.smallest} for this run, got {size!r}")
+    chosen = choose_stages(find_stages(network), stages)
+    images = open_images(run, recipe, data, split, length)
+    made_from = {"weights": _digest(Path(run)), "images": digest(images), "steps": steps, "size": size}
+    work = Exploration(Path(out), network, images, made_from)
+    work.open(recipe, recipe.data if data is None else str(Path(data).name))
+    work.measure(chosen, progress)
+    if steps:
+        work.optimise(chosen, progress)
+    return work.out / "index.html"
+
+
+def open_images(run, recipe: Recipe, data, split: str, length: int | None) -> datasets.InMemory:
+    """The images to look at, in memory, at the size that the network was trained on."""
+    try:
+        place = source(run, recipe) if data is None else data
+        images = datasets.load(place, split, size=recipe.image_size, length=length)
+        if length is None and len(images) > LENGTH:
+            images = datasets.load(place, split, size=recipe.image_size, length=LENGTH)
+    except ValueError as error:
+        if data is not None or not (isinstance(error, DataError) or recipe.data not in datasets.NAMES):
+            raise
+        advice = "Pass a folder of images in class folders by --data; its classes may be others"
+        raise DataError(f"{run} was trained on {recipe.data}, which is not at hand. {advice}. ({error})") from error
+    return datasets.in_memory(images)
+
+
+def _digest(run: Path) -> str:
+    with open(run / "model.safetensors", "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+class Exploration:
+    """The folder of a page. data/run.js says what of it is done, and is written after each part."""
+
+    def __init__(self, out: Path, network: Network, images: datasets.InMemory, made_from: dict):
+        self.out, self.network, self.images, self.made_from = out, network, images, made_from
+        self.state: dict = {}
+
+    def open(self, recipe: Recipe, data: str) -> None:
+        """Make the folder, or take up what it holds. Raises RunError where that was made from something else."""
+        kept = page.read_script(self.out / "data" / "run.js")
+        foreign = page.foreign_files(self.out)
+        if kept is None and foreign:
+            raise RunError(f"{self.out} is not empty, and holds no exploration: it holds {', '.join(foreign[:3])}")
+        if kept and kept["made_from"] != self.made_from:
+            pairs = [(key, kept["made_from"].get(key), value) for key, value in self.made_from.items()]
+            differences = "; ".join(f"{key} was {old}, and is now {new}" for key, old, new in pairs if old != new)
+            raise RunError(f"{self.out} holds another exploration ({differences}): choose another folder, or delete it")
+        self.state = {
+            "made_from": self.made_from,
+            "network": recipe.network,
+            "trained": recipe.data,
+            "data": data,
+            "images": len(self.images),
+            "size": self.network.size,
+            "steps": self.made_from["steps"],
+            "chunk": CHUNK,
+            "across": ACROSS,
+            "columns": SMALL_ACROSS,
+            "patches": measure.PATCHES,
+            "classes": list(self.images.classes),
+            "outputs": self.network.classes,
+            "paths": page.path_styles(),
+            "strength": STRENGTH,
+            "stages": kept["stages"] if kept else [],
+        }
+        page.write_page(self.out, f"The units of {self.network.name}")
+        self._save()
+
+    def _save(self) -> None:
+        order = [stage.name for stage in find_stages(self.network)]
+        self.state["stages"].sort(key=lambda entry: order.index(entry["name"]))
+        page.write_script(self.out / "data" / "run.js", "run", self.state)
+
+    def _entry(self, stage: Stage) -> dict | None:
+        return next((entry for entry in self.state["stages"] if entry["name"] == stage.name), None)
+
+    # --- first part: the images pass the network ------------------------------------------------------------
+
+    def measure(self, stages: list[Stage], progress: bool) -> None:
+        """Write what can be said about the units of stages that have not been measured yet."""
+        stages = [stage for stage in stages if not self._entry(stage)]
+        if not stages:
+            return
+        names = [path for stage in stages for path in stage.paths if path != CLASSES]
+        found, curves = {}, None
+        if names:
+            found = lens.top_patches(self.network, self.images, names, measure.PATCHES, progress=progress)
+            curves = lens.tuning(self.network, names, progress=progress)
+        if any(stage.name == CLASSES for stage in stages):
+            found[CLASSES] = measure.top_images(self.network, self.images)
+        deviations = measure.deviations(self.network, self.images, list({stage.source: 0 for stage in stages}))
+        units = sum(stage.units for stage in stages)
+        with tqdm(total=units, desc="patches", unit=" units", disable=not progress) as bar:
+            for stage in stages:
+                self._write_stage(stage, [found[path] for path in stage.paths], curves, deviations[stage.source], bar)
+
+    def _write_stage(self, stage: Stage, found: list, curves, deviation: torch.Tensor, bar) -> None:
+        images = self.out / "images"
+        patches = [row for part in found for row in measure.describe_patches(self.network, self.images, part)]
+        first = []
+        for start in range(0, stage.units, CHUNK):
+            rows = patches[start : start + CHUNK]
+            some = [measure.cut_patches(self.network, self.images, row, SMALL) for row in rows]
+            sprites.write(images / f"{stage.name}-patches-{start // CHUNK}.webp", torch.cat(some), measure.PATCHES)
+            first += [unit[0] for unit in some]
+            bar.update(len(some))
+        if not self.state["steps"]:
+            sprites.write(images / f"{stage.name}-small.webp", torch.stack(first), SMALL_ACROSS)
+        details = {"patches": patches, "tuning": None}
+        if stage.name != CLASSES:
+            responses = torch.cat([curves.responses[path] for path in stage.paths])
+            details["tuning"] = {
+                "scales": [shortened(scale) for scale in curves.scales.tolist()],
+                "curves": [[shortened(value) for value in row] for row in responses.tolist()],
+            }
+        inputs = measure.strongest_inputs(self.network, stage, deviation)
+        details["inputs"] = [row for part in inputs for row in measure.describe_inputs(part)]
+        page.write_script(self.out / "data" / f"{stage.name}.js", "stage", stage.name, details)
+        self.state["stages"].append(self._new_entry(stage, patches))
+        self._save()
+
+    def _new_entry(self, stage: Stage, patches: list) -> dict:
+        names = [path.partition(".")[2] for path in stage.paths]
+        paths = list(zip(names, stage.paths.values(), stage.fields, strict=True))
+        classes = [most_common([patch["class"] for patch in row]) for row in patches]
+        return {
+            "name": stage.name,
+            "kind": "classes" if stage.name == CLASSES else "stage",
+            "units": stage.units,
+            "paths": paths,
+            "previous": stage.previous,
+            "map": stage.map,
+            "dead": [unit for unit, row in enumerate(patches) if not row],
+            "classes": classes,
+            "reached": [],
+        }
+
+    # --- second part: an image is optimised for every unit --------------------------------------------------
+
+    def optimise(self, stages: list[Stage], progress: bool) -> None:
+        """Optimise what images are missing, CHUNK units of a stage at a time, as one batch."""
+        done = sum(len(self._entry(stage)["reached"]) for stage in stages)
+        total = sum(stage.units for stage in stages)
+        shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} units [{elapsed}<{remaining}]"
+        with tqdm(total=total, initial=done, desc="optimising", bar_format=shape, disable=not progress) as bar:
+            for stage in stages:
+                while len(self._entry(stage)["reached"]) < stage.units:
+                    self._optimise_chunk(stage, bar)
+
+    def _optimise_chunk(self, stage: Stage, bar) -> None:
+        entry = self._entry(stage)
+        first = len(entry["reached"])
+        units = [(path, channel) for path, width in stage.paths.items() for channel in range(width)]
+        units = units[first : first + CHUNK]
+        alive = [i for i in range(len(units)) if first + i not in entry["dead"]]
+        pictures = torch.zeros(len(units), 3, self.made_from["size"], self.made_from["size"], dtype=torch.uint8)
+        reached = torch.zeros(len(units))
+        if alive:
+            images, reached[alive] = self._optimised([units[i] for i in alive], bar, len(units))
+            pictures[alive] = (images * 255 + 0.5).to(torch.uint8)
+        else:
+            bar.update(len(units))
+        images = self.out / "images"
+        sprites.write(images / f"{stage.name}-optimised-{first // CHUNK}.webp", pictures, ACROSS)
+        self._write_small(stage, pictures, first)
+        entry["reached"] += [shortened(value) for value in reached.tolist()]
+        self._save()
+
+    def _optimised(self, units: list[tuple[str, int]], bar, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """An image for each unit, and the activation that it reaches."""
+        steps, size = self.made_from["steps"], self.made_from["size"]
+
+        def tick(images, rng):  # a transform that changes nothing: it is called once a step
+            bar.update(count / steps)
+            return images
+
+        objectives = [lens.logit(c) if path == CLASSES else lens.channel(path, c) for path, c in units]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the page says which units stay silent
+            how = dict(size=size, steps=steps, learning_rate=LEARNING_RATE, transforms=[*lens.standard(size), tick])
+            seen = lens.visualize(self.network, objectives, **how, progress=False)
+        if units[0][0] == CLASSES:
+            logits = lens.activations(self.network, seen.images, CLASSES)[CLASSES]
+            return seen.images, logits[range(len(units)), [c for _, c in units]]
+        return seen.images, seen.excitation
+
+    def _write_small(self, stage: Stage, pictures: torch.Tensor, first: int) -> None:
+        """Write the sprite of the map, with the pictures of all chunks so far."""
+        images = self.out / "images"
+        sheets = [images / f"{stage.name}-optimised-{chunk}.webp" for chunk in range(first // CHUNK)]
+        before = [sprites.read(sheet, self.made_from["size"], CHUNK) for sheet in sheets]
+        small = measure.to_size(torch.cat([*before, pictures]).float() / 255, SMALL)
+        sprites.write(images / f"{stage.name}-small.webp", small, SMALL_ACROSS)
+
+
+def most_common(numbers: list[int]) -> int:
+    """The number that occurs most, −1 where there is none."""
+    return max(set(numbers), key=numbers.count) if numbers else -1

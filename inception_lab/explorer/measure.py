@@ -1,0 +1,105 @@
+"""What the page says about the units of some stages: the patches that excite them, their tuning, their inputs."""
+
+from functools import cache
+
+import torch
+from torch.nn import functional
+
+from inception_lab import lens
+from inception_lab.connections import Inputs, inputs_of_stage
+from inception_lab.explorer.page import shortened
+from inception_lab.explorer.stages import CLASSES, Stage
+from inception_lab.lens.images import batches
+from inception_lab.lens.network import Network
+from inception_lab.lens.patches import TopPatches
+
+PATCHES, INPUTS = 9, 8  # of each unit
+
+
+@torch.no_grad()
+def deviations(network: Network, data, sources: list[str], batch: int = 100) -> dict[str, torch.Tensor]:
+    """The standard deviation of every channel of some nodes over images and positions: {source: (C,)}.
+
+    "image" is the normalised image.
+    """
+    nodes = [source for source in sources if source != "image"]
+    sums = {source: [0, 0.0, 0.0] for source in sources}
+    for images in batches(data, network, batch):
+        values = network.extract(images, nodes) if nodes else {}
+        if "image" in sources:
+            values["image"] = network.normalise(images)
+        for source, value in values.items():
+            value = value.flatten(2).double()
+            for i, part in enumerate((value[:, 0].numel(), value.sum((0, 2)), value.square().sum((0, 2)))):
+                sums[source][i] = sums[source][i] + part
+    return {s: (square / n - (total / n) ** 2).clamp(min=0).sqrt().float() for s, (n, total, square) in sums.items()}
+
+
+def top_images(network: Network, data, k: int = PATCHES) -> TopPatches:
+    """The images with the largest logit of each class: patches that are the whole image."""
+    logits = lens.activations(network, data.images, CLASSES)[CLASSES].T
+    values, images = logits.topk(min(k, logits.shape[1]))
+    return TopPatches(CLASSES, values, images, torch.zeros_like(images), torch.zeros_like(images))
+
+
+def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) -> list[Inputs]:
+    """The strongest inputs of the units of each path."""
+    return list(inputs_of_stage(network.network.get_submodule(stage.name), deviation.to("cpu"), INPUTS))
+
+
+# --- as the page takes it -----------------------------------------------------------------------------------
+
+
+def describe_patches(network: Network, data, found: TopPatches) -> list[list[dict]]:
+    """The patches of every channel, strongest first: which image of what class, which box of it, what activation.
+
+    A box is (left, top, right, bottom) in pixels, and reaches over the image's edge where the unit sees padding.
+    """
+    whole = (0, 0, network.size, network.size)
+    field = cache(lambda *place: whole if found.path == CLASSES else lens.receptive_field(network, found.path, *place))
+    columns = (found.images, found.values, found.rows, found.columns)
+    rows, classes = [], data.labels.tolist()
+    for images, values, vertical, horizontal in zip(*(t.tolist() for t in columns), strict=True):
+        places = zip(images, values, map(field, vertical, horizontal), strict=True)
+        rows.append(
+            [
+                {"image": number, "class": classes[number], "value": shortened(value), "box": box}
+                for number, value, box in places
+                if number >= 0
+            ]
+        )
+    return rows
+
+
+def cut_patches(network: Network, data, row: list[dict], side: int) -> torch.Tensor:
+    """The patches of a unit in one size, uint8 (PATCHES, 3, side, side); black where there are fewer."""
+    made = torch.zeros(PATCHES, 3, side, side, dtype=torch.uint8)
+    if row:
+        cut = [lens.crop(network, data.images[patch["image"]], patch["box"]) for patch in row]
+        made[: len(cut)] = to_size(torch.stack(cut), side)
+    return made
+
+
+def to_size(images: torch.Tensor, side: int) -> torch.Tensor:
+    """Images from 0 to 1 at another size, uint8: small ones show their pixels, large ones are averaged."""
+    if images.shape[-1] <= side:
+        scaled = functional.interpolate(images, size=(side, side), mode="nearest-exact")
+    else:
+        scaled = functional.interpolate(images, size=(side, side), mode="bilinear", antialias=True)
+    return (scaled.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
+
+
+def describe_inputs(found: Inputs) -> list[list[dict]]:
+    """The inputs of every unit, strongest first; kernels as whole numbers, 100 for the unit's largest weight shown."""
+    rows = []
+    for channels, excites, inhibits, kernels in zip(*found, strict=True):
+        whole = (100 * kernels / kernels.abs().max().clamp(min=1e-20)).round().int().flatten(1).tolist()
+        parts = zip(channels.tolist(), excites.tolist(), inhibits.tolist(), whole, strict=True)
+        rows.append(
+            [
+                {"channel": c, "excites": shortened(e), "inhibits": shortened(i), "kernel": kernel}
+                for c, e, i, kernel in parts
+                if e + i > 0
+            ]
+        )
+    return rows

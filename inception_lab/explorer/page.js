@@ -1,0 +1,509 @@
+"use strict";
+// The page of a network's units. It opens from a disk, where a page may not read files. So the data come as scripts
+// that call explorer.run and explorer.stage, and the pictures as sprites: data/run.js at once, the rest when needed.
+
+const $ = (id) => document.getElementById(id);
+const NARROW = matchMedia("(max-width: 62rem)");
+let run; // what data/run.js holds
+const stages = new Map(); // name → { …the stage of run.js, tiles, details: a promise }
+let chosen = null; // the tile of the unit that is shown
+let waiting = {}; // stage name → what to call with the data of its script
+
+const explorer = {
+  run(data) { run = data; start(); },
+  stage(name, data) { waiting[name]?.(data); },
+};
+
+// --- small helpers ---------------------------------------------------------------------------------------------
+
+function element(kind, attributes = {}, ...children) {
+  const svg = ["svg", "path", "rect", "circle", "line", "text", "g", "title"].includes(kind);
+  const made = svg ? document.createElementNS("http://www.w3.org/2000/svg", kind) : document.createElement(kind);
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== undefined && value !== false) made.setAttribute(name, value);
+  made.append(...children.filter((child) => child !== undefined && child !== null));
+  return made;
+}
+
+const number = (value) => (value === 0 ? "0" : Math.abs(value) < 1000 ? value.toPrecision(3) : Math.round(value).toString());
+const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
+const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
+
+/** A picture of a sheet: cell `index` of `columns` columns. */
+function sprite(file, columns, index, label, classes = "") {
+  const place = `--columns:${columns};--column:${index % columns};--row:${Math.floor(index / columns)}`;
+  const style = `background-image:url("images/${file}");${place}`;
+  return element("div", { class: `sprite ${classes}`, role: "img", "aria-label": label, style });
+}
+
+// --- units and their names -------------------------------------------------------------------------------------
+
+/** Where unit `index` of a stage stands: its path, its number within the path, and its receptive field. */
+function place(stage, index) {
+  let first = 0;
+  for (const [path, width, field] of stage.paths) {
+    if (index < first + width) return { path, field, number: index - first };
+    first += width;
+  }
+}
+
+function unitName(stage, index) {
+  const { path, number } = place(stage, index);
+  if (stage.kind === "classes") return `${stage.name}:${index} (${run.outputs[index]})`;
+  return `${stage.name}${path ? "." + path : ""}:${number}`;
+}
+
+/** The address of a unit is its name, as inception_lab.lens takes it. */
+const unitHash = (stage, index) => "#" + unitName(stage, index).split(" ")[0];
+
+function unitOfHash(hash) {
+  const [, name, path, number] = /^#(\w+)\.?(\w*):(\d+)$/.exec(decodeURIComponent(hash)) ?? [];
+  const stage = stages.get(name);
+  let first = 0;
+  for (const [own, width] of stage?.paths ?? []) {
+    if (own === path && Number(number) < width) return [stage, first + Number(number)];
+    first += width;
+  }
+  return null;
+}
+
+/** How many units of a stage have their pictures. */
+const picturedOf = (stage) => (run.steps ? stage.reached.length : stage.units);
+const isDead = (stage, index) => stage.dead.includes(index);
+const classOf = (stage, index) => run.classes[stage.classes?.[index]];
+
+function label(stage, index) {
+  const parts = [unitName(stage, index)];
+  if (isDead(stage, index)) parts.push("dead");
+  else if (stage.kind !== "classes" && classOf(stage, index)) parts.push(`mostly ${classOf(stage, index)}`);
+  return parts.join(", ");
+}
+
+// --- the map ---------------------------------------------------------------------------------------------------
+
+function start() {
+  for (const [path, { colour }] of Object.entries(run.paths))
+    document.documentElement.style.setProperty(`--${path}`, colour);
+  const total = run.stages.reduce((sum, stage) => sum + stage.units, 0);
+  const made = run.stages.reduce((sum, stage) => sum + picturedOf(stage), 0);
+  $("about").textContent =
+    `${plural(total, "unit")} of ${run.network}, trained on ${run.trained}, seen on ${plural(run.images, "image")} of ` +
+    `${run.data}. ${run.steps ? "Each picture was optimised to excite one unit." : "Each picture is the patch that excites a unit most."}` +
+    (made < total ? ` ${plural(made, "picture")} of ${total.toLocaleString("en")} are made so far.` : "");
+  const map = $("map");
+  for (const stage of run.stages) {
+    stages.set(stage.name, { ...stage, tiles: [], pictured: picturedOf(stage) });
+    map.append(row(stages.get(stage.name)));
+  }
+  for (const [path, { label }] of Object.entries(run.paths)) $("paths").append(toggle(path, label));
+  const seen = new IntersectionObserver(
+    (entries) => entries.filter((e) => e.isIntersecting).forEach((e) => { paint(e.target); seen.unobserve(e.target); }),
+    { rootMargin: "400px" },
+  );
+  map.querySelectorAll(".stage").forEach((section) => seen.observe(section));
+  help();
+  if (location.hash) followHash();
+}
+
+function row(stage) {
+  const lines = stage.paths.reduce((sum, [, width]) => sum + Math.ceil(width / 28), 0);
+  const heading = element("h2", { id: `stage-${stage.name}` }, stage.name);
+  const facts = [plural(stage.units, stage.kind === "classes" ? "class" : "unit").replace("classs", "classes")];
+  if (stage.map) facts.push(`map ${stage.map}×${stage.map}`);
+  const fields = stage.paths.map(([, , field]) => field);
+  if (stage.map) facts.push(`field ${[...new Set([Math.min(...fields), Math.max(...fields)])].join("–")} px`);
+  const dead = stage.dead.length ? `${stage.dead.length} dead` : "";
+  const aside = element("div", { class: "label" }, heading, element("p", { class: "quiet" }, facts.join(", ")),
+    element("p", { class: "quiet count" }, dead));
+  const units = element("div", { class: "units", role: "listbox", "aria-labelledby": heading.id,
+    "aria-orientation": "horizontal" });
+  for (const [path, width] of stage.paths) {
+    const known = run.paths[path];
+    const name = known ? `${known.label} path, ${plural(width, "unit")}` : "";
+    const tiles = element("div", { class: "tiles" });
+    for (let i = 0; i < width; i++) tiles.append(tile(stage));
+    const group = element("div", { class: "path", role: "group", "aria-label": name || stage.name,
+      style: `--colour:var(--${known ? path : "plain"})` });
+    if (name) group.append(element("div", { class: "name", "aria-hidden": "true" }, name));
+    group.append(tiles);
+    units.append(group);
+  }
+  stage.tiles[0].tabIndex = 0;
+  const section = element("section", { class: "stage", "data-stage": stage.name, "aria-labelledby": heading.id,
+    style: `contain-intrinsic-block-size:auto ${lines * 30 + stage.paths.length * 26 + 20}px` }, aside, units);
+  return section;
+}
+
+function tile(stage) {
+  const index = stage.tiles.length;
+  const made = document.createElement("div");
+  made.className = isDead(stage, index) ? "tile sprite dead" : "tile sprite";
+  made.setAttribute("role", "option");
+  made.setAttribute("aria-selected", "false");
+  made.setAttribute("aria-label", label(stage, index));
+  made.tabIndex = -1;
+  made.unit = [stage, index];
+  stage.tiles.push(made);
+  return made;
+}
+
+/** Give the tiles of a row their pictures, once the row comes near. */
+function paint(section) {
+  const stage = stages.get(section.dataset.stage);
+  const image = `url("images/${stage.name}-small.webp")`;
+  stage.tiles.forEach((made, index) => {
+    made.title = made.getAttribute("aria-label");
+    if (index >= stage.pictured || isDead(stage, index)) return;
+    made.style.cssText = `background-image:${image};--columns:${run.columns};` +
+      `--column:${index % run.columns};--row:${Math.floor(index / run.columns)}`;
+  });
+}
+
+// --- choosing and showing a unit -------------------------------------------------------------------------------
+
+$("map").addEventListener("click", (event) => {
+  const made = event.target.closest(".tile");
+  if (made) choose(...made.unit);
+});
+
+/** Show a unit by way of the address, so that it can be kept, and the browser's back button works. */
+function choose(stage, index, replace = false) {
+  const hash = unitHash(stage, index);
+  if (location.hash === hash) followHash();
+  else if (replace) location.replace(hash);
+  else location.hash = hash;
+}
+
+addEventListener("hashchange", followHash);
+
+async function followHash() {
+  const found = unitOfHash(location.hash);
+  if (!found) return close();
+  const [stage, index] = found;
+  mark(stage.tiles[index]);
+  cover();
+  const panel = $("unit");
+  panel.replaceChildren(head(unitName(stage, index)), element("p", { class: "quiet" }, "Loading …"));
+  if (NARROW.matches) panel.focus();
+  try {
+    const details = await load(stage);
+    if (chosen === stage.tiles[index]) panel.replaceChildren(...describe(stage, index, details));
+  } catch (error) {
+    panel.replaceChildren(head(unitName(stage, index)), element("p", { class: "error", role: "alert" }, error.message));
+  }
+  panel.scrollTop = 0;
+}
+
+function mark(made) {
+  chosen?.setAttribute("aria-selected", "false");
+  chosen = made;
+  if (!made) return;
+  made.setAttribute("aria-selected", "true");
+  own(made);
+}
+
+/** Make a tile the one of its row that the Tab key reaches. */
+function own(made) {
+  for (const other of made.unit[0].tiles) if (other.tabIndex === 0) other.tabIndex = -1;
+  made.tabIndex = 0;
+}
+
+function close() {
+  const made = chosen;
+  mark(null);
+  uncover();
+  help();
+  if (unitOfHash(location.hash)) location.hash = "";
+  made?.focus();
+}
+
+/** Open the panel; on a narrow screen it lies over the rest, which cannot be reached meanwhile. */
+function cover() {
+  document.body.classList.add("open");
+  $("map").inert = document.querySelector("header").inert = NARROW.matches;
+}
+
+function uncover() {
+  document.body.classList.remove("open");
+  $("map").inert = document.querySelector("header").inert = false;
+}
+
+NARROW.addEventListener("change", () => document.body.classList.contains("open") && cover());
+
+/** The data of a stage, from its script; the script is loaded once. */
+function load(stage) {
+  stage.details ??= new Promise((resolve, reject) => {
+    waiting[stage.name] = resolve;
+    const file = `data/${stage.name}.js`;
+    const script = element("script", { src: file });
+    script.onerror = () => { stage.details = null; reject(new Error(`${file} is missing: is the exploration finished?`)); };
+    document.head.append(script);
+  });
+  return stage.details;
+}
+
+function head(title) {
+  const button = element("button", { class: "close", type: "button" }, "Close");
+  button.addEventListener("click", close);
+  return element("div", { class: "head" }, element("h2", { id: "unit-name" }, title), button);
+}
+
+function describe(stage, index, details) {
+  const { path, field } = place(stage, index);
+  const known = run.paths[path];
+  const parts = [head(unitName(stage, index))];
+  const facts = [];
+  if (known) facts.push(element("span", { class: "chip", style: `--colour:var(--${path})` }, `${known.label} path, `));
+  facts.push(stage.kind === "classes" ? "logit of a class" : `map ${stage.map}×${stage.map}, receptive field ${field}×${field} pixels`);
+  parts.push(element("p", { class: "quiet" }, ...facts));
+  const dead = isDead(stage, index);
+  if (dead)
+    parts.push(element("p", { class: "error" }, `This unit is dead: it is 0 on all ${plural(run.images, "image")}.`));
+  const pictures = element("div", { class: "pictures" });
+  if (!dead) pictures.append(optimised(stage, index, details), patches(stage, index, details));
+  parts.push(pictures, inputs(stage, index, details));
+  if (!dead && details.tuning) parts.push(tuning(stage, index, details));
+  return parts;
+}
+
+function optimised(stage, index, details) {
+  const reached = stage.reached[index];
+  const peak = details.patches[index][0]?.value;
+  if (!run.steps) return element("figure", {}, element("figcaption", {}, "No image was optimised (--steps 0)."));
+  if (index >= stage.pictured)
+    return element("figure", {}, element("figcaption", {}, "Not optimised yet: call explore again, and load this page anew."));
+  const text = stage.kind === "classes"
+    ? `Optimised for the logit: ${number(reached)}; the best image has ${number(peak)}.`
+    : `Optimised for the mean over the map. Its largest activation is ${number(reached)}; the strongest patch has ${number(peak)}.`;
+  const chunk = Math.floor(index / run.chunk);
+  const picture = sprite(`${stage.name}-optimised-${chunk}.webp`, run.across, index % run.chunk,
+    `Image optimised to excite ${unitName(stage, index)}, activation ${number(reached)}`, "optimised");
+  return element("figure", {}, picture, element("figcaption", {}, text));
+}
+
+function patches(stage, index, details) {
+  const list = element("ol", { class: "patches", "aria-label": "Patches that excite the unit most, strongest first" });
+  const chunk = Math.floor(index / run.chunk);
+  const counts = new Map();
+  details.patches[index].forEach((patch, rank) => {
+    const name = run.classes[patch.class] ?? "";
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+    const [left, top, right, bottom] = patch.box;
+    const whole = right - left >= run.size;
+    const text = `Patch ${rank + 1}: ${name}, activation ${number(patch.value)}, ` + (whole ? `the whole of image ${patch.image}`
+      : `image ${patch.image}, ${right - left}×${bottom - top} pixels at left ${left}, top ${top}`);
+    const picture = sprite(`${stage.name}-patches-${chunk}.webp`, run.patches, (index % run.chunk) * run.patches + rank, text);
+    picture.title = text;
+    list.append(element("li", {}, picture));
+  });
+  const shown = details.patches[index].length;
+  const most = [...counts].sort((a, b) => b[1] - a[1]).slice(0, 3).map(([name, count]) => `${name} ${count}`);
+  return element("figure", {}, list, element("figcaption", {}, `The ${shown} patches that excite it most: ${most.join(", ")}.`));
+}
+
+function inputs(stage, index, details) {
+  const rows = details.inputs[index];
+  const section = element("section", {}, element("h3", {}, `Strongest inputs from ${stage.previous === "image" ? "the image" : stage.previous}`));
+  if (!rows.length) return element("section");
+  const list = element("ol", { class: "inputs" });
+  const before = stages.get(stage.previous);
+  const largest = Math.max(...rows.map((r) => r.excites + r.inhibits)) || 1;
+  const side = Math.round(Math.sqrt(rows[0].kernel.length));
+  for (const input of rows) {
+    const name = before ? unitName(before, input.channel) : (stage.previous === "image" ? ["red", "green", "blue"][input.channel] : `${stage.previous}:${input.channel}`);
+    const text = `excites ${number(input.excites)}, inhibits ${number(input.inhibits)}`;
+    let who = element("span", {}, name), picture = kernel(input.kernel, side, name);
+    if (before) {
+      who = element("button", { type: "button" }, name);
+      who.addEventListener("click", () => { choose(before, input.channel); $("unit").focus(); });
+      if (input.channel < before.pictured && !isDead(before, input.channel)) {
+        const small = sprite(`${before.name}-small.webp`, run.columns, input.channel, "");
+        small.removeAttribute("aria-label");
+        small.setAttribute("role", "presentation");
+        picture = element("span", { style: "display:flex;gap:4px" }, small, picture);
+      }
+    }
+    const bar = element("div", { class: "bar", role: "img", "aria-label": text, title: text },
+      element("i", { class: "excites", style: `width:${(100 * input.excites) / largest}%` }),
+      element("i", { class: "inhibits", style: `width:${(100 * input.inhibits) / largest}%` }));
+    list.append(element("li", {}, picture, who, bar, element("span", { class: "quiet" }, number(input.excites + input.inhibits))));
+  }
+  const how = side > 1 ? `the ${side}×${side} squares are the weights from it, by place` : "the square is the weight from it";
+  section.append(list, element("p", { class: "quiet" }, "Orange excites, blue inhibits; ", how, ". ", run.strength));
+  return section;
+}
+
+/** A kernel as a little map of squares: values from −100 to 100 of the largest that is shown. */
+function kernel(values, side, name) {
+  const cells = values.map((value, i) =>
+    element("rect", { class: "cell", x: i % side, y: Math.floor(i / side), width: 1, height: 1, style: "stroke-width:0" }));
+  const marks = values.map((value, i) =>
+    element("rect", { class: value < 0 ? "inhibits" : "excites", x: i % side, y: Math.floor(i / side), width: 1, height: 1,
+      "fill-opacity": Math.abs(value) / 100 }));
+  return element("svg", { width: 32, height: 32, viewBox: `0 0 ${side} ${side}`, role: "img",
+    "aria-label": `Weights from ${name}, ${side}×${side}` }, ...cells, ...marks);
+}
+
+function tuning(stage, index, details) {
+  const { scales, curves } = details.tuning, values = curves[index];
+  const width = 380, height = 170, left = 44, bottom = 34, top = 10, right = 10;
+  const most = Math.max(...values, 0) || 1, least = Math.min(...values, 0);
+  const logs = scales.map(Math.log2), span = logs.at(-1) - logs[0] || 1;
+  const x = (i) => left + ((width - left - right) * (logs[i] - logs[0])) / span;
+  const y = (value) => top + (height - top - bottom) * (1 - (value - least) / (most - least));
+  const best = values.indexOf(Math.max(...values));
+  const { path } = place(stage, index);
+  const text = `Mean activation by the object's size: most, ${number(values[best])}, at ${percent(scales[best])} of the image's side`;
+  const chart = element("svg", { viewBox: `0 0 ${width} ${height}`, width: "100%", role: "img", "aria-label": text,
+    style: run.paths[path] ? `--colour:var(--${path})` : "" });
+  chart.append(element("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }));
+  for (const value of least < 0 ? [least, 0, most] : [0, most])
+    chart.append(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
+  scales.forEach((scale, i) => {
+    if (scales.length > 9 && i % 2) return;
+    chart.append(element("text", { x: x(i), y: height - bottom + 15, "text-anchor": "middle" }, percent(scale)));
+  });
+  chart.append(element("text", { x: (left + width) / 2, y: height - 4, "text-anchor": "middle" }, "side of the object, of the image's side"));
+  chart.append(element("path", { class: "curve", d: values.map((v, i) => `${i ? "L" : "M"}${x(i)} ${y(v)}`).join("") }));
+  values.forEach((v, i) => chart.append(element("circle", { class: "dot", cx: x(i), cy: y(v), r: 3 },
+    element("title", {}, `${percent(scales[i])}: ${number(v)}`))));
+  const rows = scales.map((scale, i) => element("tr", {}, element("th", { scope: "row" }, percent(scale)), element("td", {}, number(values[i]))));
+  const table = element("table", {}, element("tbody", {}, ...rows));
+  return element("section", {}, element("h3", {}, "Tuning to the size of objects"), chart,
+    element("p", { class: "quiet" }, "The mean, over drawn shapes, of the largest activation in the map." +
+      (run.trained === "shapes" ? "" : ` The network was trained on ${run.trained}, and has not seen such shapes before.`)), element("details", {}, element("summary", {}, "as numbers"), table));
+}
+
+// --- help ------------------------------------------------------------------------------------------------------
+
+function help() {
+  const keys = [["Tab", "from stage to stage"], ["arrows", "from unit to unit"], ["Enter", "show the unit"],
+    ["Escape", "close it, or clear the search"], ["/", "search"], ["Page Up, Page Down", "one stage up or down"]];
+  const list = element("dl", { class: "keys" });
+  for (const [key, what] of keys) list.append(element("dt", {}, element("kbd", {}, key)), element("dd", {}, what));
+  $("unit").replaceChildren(
+    NARROW.matches ? head("Choose a unit") : element("h2", { id: "unit-name" }, "Choose a unit"),
+    element("p", {}, "A row is a stage of the network, in the order that an image passes them. A square is a unit: one " +
+      "channel of the stage's output. The colour on the left of a block says which path of the module its units belong to."),
+    element("p", {}, "Click a square to see its image, the patches that excite it most, what it reads from the stage " +
+      "before, and how it answers to small and large objects. A hatched square is a dead unit: it is 0 on every image."),
+    list);
+}
+
+$("help").addEventListener("click", () => { help(); cover(); $("unit").focus(); });
+
+// --- search and filters ----------------------------------------------------------------------------------------
+
+const wanted = new Set(); // paths to show; all where it is empty
+
+function toggle(path, text) {
+  const button = element("button", { type: "button", "aria-pressed": "false", style: `--colour:var(--${path})` }, text);
+  button.addEventListener("click", () => {
+    wanted.has(path) ? wanted.delete(path) : wanted.add(path);
+    button.setAttribute("aria-pressed", wanted.has(path));
+    filter();
+  });
+  return button;
+}
+
+/** What a search looks through, of one unit. */
+function words(stage, index) {
+  const { path } = place(stage, index);
+  const parts = [label(stage, index), run.paths[path]?.label ?? "", path];
+  return parts.join(" ").toLowerCase();
+}
+
+function filter() {
+  const terms = $("search").value.toLowerCase().replace(/(\d)x(\d)/g, "$1×$2").split(/[\s.:]+/).filter(Boolean);
+  const fits = (stage, index) => terms.every((term) =>
+    /^\d+$/.test(term) ? [index, place(stage, index).number].includes(Number(term)) : words(stage, index).includes(term));
+  const all = !terms.length && !wanted.size;
+  let count = 0;
+  for (const stage of stages.values()) {
+    let here = 0;
+    stage.tiles.forEach((made, index) => {
+      made.hidden = !all && !((!wanted.size || wanted.has(place(stage, index).path)) && fits(stage, index));
+      here += !made.hidden;
+    });
+    const section = stage.tiles[0].closest(".stage");
+    section.hidden = !here;
+    for (const group of section.querySelectorAll(".path")) group.hidden = !group.querySelector(".tile:not([hidden])");
+    const first = stage.tiles.find((made) => !made.hidden);
+    if (first && stage.tiles.find((made) => made.tabIndex === 0)?.hidden) own(first);
+    count += here;
+  }
+  $("found").textContent = all ? "" : plural(count, "unit");
+}
+
+let pause;
+$("search").addEventListener("input", () => { clearTimeout(pause); pause = setTimeout(filter, 80); });
+
+// --- keyboard --------------------------------------------------------------------------------------------------
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const typing = event.target === $("search");
+  const made = event.target.closest?.(".tile");
+  if (event.key === "/" && !typing) { $("search").focus(); $("search").select(); }
+  else if (event.key === "Escape" && typing) { $("search").value = ""; filter(); }
+  else if (event.key === "Escape" && document.body.classList.contains("open")) close();
+  else if (event.key === "Enter" && typing) { filter(); visible()[0]?.focus(); }
+  else if (made && (event.key === "Enter" || event.key === " ")) { choose(...made.unit); $("unit").focus(); }
+  else if (made && move(made, event.key)) { /* moved */ }
+  else return;
+  event.preventDefault();
+});
+
+const shown = (stage) => stage.tiles.filter((made) => !made.hidden);
+const visible = () => [...stages.values()].flatMap(shown);
+
+/** Go from a tile to another, as a key says; whether the key was one of those that move. */
+function move(made, key) {
+  const row = shown(made.unit[0]), i = row.indexOf(made);
+  const rows = [...stages.values()].map(shown).filter((tiles) => tiles.length);
+  const at = rows.findIndex((tiles) => tiles[0].unit[0] === made.unit[0]);
+  let to;
+  if (key === "ArrowRight") to = row[i + 1] ?? rows[at + 1]?.[0];
+  else if (key === "ArrowLeft") to = row[i - 1] ?? rows[at - 1]?.at(-1);
+  else if (key === "Home") to = row[0];
+  else if (key === "End") to = row.at(-1);
+  else if (key === "PageDown") to = rows[at + 1]?.[0];
+  else if (key === "PageUp") to = rows[at - 1]?.[0];
+  else if (key === "ArrowDown") to = nearest(made, row, 1) ?? nearest(made, rows[at + 1] ?? [], 1);
+  else if (key === "ArrowUp") to = nearest(made, row, -1) ?? nearest(made, rows[at - 1] ?? [], -1);
+  else return false;
+  if (to) {
+    own(to);
+    to.focus();
+    to.scrollIntoView({ block: "nearest" });
+    if (document.body.classList.contains("open") && !NARROW.matches) choose(...to.unit, true);
+  }
+  return true;
+}
+
+/** The tile of the next line, downwards or upwards, that is nearest from left to right. */
+function nearest(made, tiles, direction) {
+  const { left, top } = made.getBoundingClientRect();
+  const boxes = tiles.map((tile) => ({ tile, box: tile.getBoundingClientRect() }))
+    .filter(({ box }) => direction * (box.top - top) > 1);
+  if (!boxes.length) return null;
+  const line = boxes.reduce((best, { box }) => (direction * (box.top - best) < 0 ? box.top : best), boxes[0].box.top);
+  const inLine = boxes.filter(({ box }) => Math.abs(box.top - line) < 1);
+  return inLine.reduce((best, one) => (Math.abs(one.box.left - left) < Math.abs(best.box.left - left) ? one : best)).tile;
+}
+
+// --- light and dark --------------------------------------------------------------------------------------------
+
+const DARK = matchMedia("(prefers-color-scheme: dark)");
+const root = document.documentElement;
+const remembered = (() => { try { return localStorage.getItem("theme"); } catch { return null; } })();
+if (remembered) root.dataset.theme = remembered;
+const isDark = () => (root.dataset.theme ?? (DARK.matches ? "dark" : "light")) === "dark";
+const nameTheme = () => { $("theme").textContent = isDark() ? "Light" : "Dark"; };
+$("theme").addEventListener("click", () => {
+  root.dataset.theme = isDark() ? "light" : "dark";
+  try { localStorage.setItem("theme", root.dataset.theme); } catch { /* not kept, where a page may not */ }
+  nameTheme();
+});
+DARK.addEventListener("change", nameTheme);
+nameTheme();

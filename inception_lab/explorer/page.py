@@ -1,0 +1,75 @@
+"""The files of the page. A page on a disk may not read files, but it may load scripts: so the data are scripts.
+
+index.html, page.css, page.js     the page, the same for every run
+data/run.js                       what the map shows: stages, paths, dead units, how far the optimising has come
+data/STAGE.js                     patches, inputs and tuning curves of its units, loaded with the first click
+images/STAGE-small.webp           a sprite of all its units, loaded when the row comes into view
+images/STAGE-optimised-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
+"""
+
+import json
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from inception_lab import checkpoints
+from inception_lab.checkpoints import RunError
+from inception_lab.plots.style import PATH_LABELS, PATHS
+
+CHUNK = 32  # units whose pictures are in one file
+ACROSS, SMALL_ACROSS = 8, 32  # pictures in a row of a sheet of CHUNK units, and of a whole stage
+SMALL = 48  # pixels along a side of a picture of the map
+FILES = ("page.css", "page.js")
+
+
+def write_page(out: Path, title: str) -> None:
+    """Write the page itself, and make the folders of its data. Raises RunError where that cannot be done."""
+    try:
+        for folder in ("data", "images"):
+            (out / folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{out} cannot be made a folder for a page ({error.strerror})") from error
+    source = files("inception_lab.explorer")
+    for name in FILES:
+        checkpoints.write(out / name, (source / name).read_bytes())
+    html = Template((source / "page.html").read_text(encoding="utf-8")).substitute(title=escape(title))
+    checkpoints.write(out / "index.html", html.encode())
+
+
+def foreign_files(out: Path) -> list[str]:
+    """What a folder holds that belongs to no page. Raises RunError for a file."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file: a page needs a folder")
+    own = {"data", "images", "index.html", *FILES}
+    return sorted(p.name for p in out.glob("*") if p.name.removesuffix(".tmp") not in own)
+
+
+def path_styles() -> dict[str, dict[str, str]]:
+    """The label and colour of every path, as in all figures of the course."""
+    return {path: {"label": PATH_LABELS[path], "colour": PATHS[path]} for path in PATHS}
+
+
+def write_script(path: Path, call: str, *arguments) -> None:
+    """Write a script that hands data to the page, as a whole or not at all."""
+    listed = ", ".join(json.dumps(argument, separators=(",", ":"), ensure_ascii=False) for argument in arguments)
+    checkpoints.write(path, f"explorer.{call}({listed});\n".encode())
+
+
+def read_script(path: Path):
+    """The last argument of a script that `write_script` wrote; None where there is no such file.
+
+    Raises RunError for a file that is something else.
+    """
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    try:
+        return json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]")[-1]
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: delete it, and the stages are measured again") from error
+
+
+def shortened(value: float) -> float:
+    """A number with five digits, for files that hold thousands of them."""
+    return float(f"{value:.5g}")
