@@ -98,8 +98,8 @@ def test_a_tiny_study_keeps_the_format(finished, shapes):
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: path.stem)
 def test_a_recorded_study_is_what_the_code_says(path):
     frame = assert_record(path, STUDIES[path.stem])
-    assert {tuple(sorted(runs["seed"])) for _, runs in frame.groupby("arm")} == {tuple(range(frame["seed"].max() + 1))}
-    assert frame["seed"].max() >= 2, "a comparison needs three seeds"
+    for arm, runs in frame.groupby("arm"):  # an arm whose runs lie far apart may have more of them
+        assert sorted(runs["seed"]) == list(range(len(runs))) and len(runs) >= 3, f"{arm}: seeds 0, 1, 2 and so on"
 
 
 def test_a_row_says_what_its_run_folder_says(finished):
