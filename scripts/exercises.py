@@ -109,7 +109,7 @@ def write_course(place: Path, names=None) -> list[str]:
     """Write a course folder for nbgrader: a configuration and the source of each assignment. Returns their names."""
     place.mkdir(parents=True, exist_ok=True)
     (place / "nbgrader_config.py").write_text(
-        'c = get_config()\nc.CourseDirectory.course_id = "inception-lab"\nc.ExecutePreprocessor.timeout = 120\n'
+        'c = get_config()\nc.CourseDirectory.course_id = "inception-lab"\nc.ExecutePreprocessor.timeout = 300\n'
     )
     found = {name: exercises for name, exercises in assignments().items() if names is None or name in names}
     for name, exercises in found.items():
