@@ -39,6 +39,8 @@ def for_site(notebook):
     for cell in notebook.cells:
         if "answer" in cell.metadata.get("tags", []):
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+        if "colab" in cell.metadata.get("tags", []):  # it is for Colab alone
+            cell.metadata["tags"] = ["remove-cell"]
         for output in cell.get("outputs", []):
             if VIEW in output.get("data", {}):
                 shown = "".join(html_of(output["data"][VIEW]["model_id"], state))
