@@ -83,11 +83,14 @@ def assignments() -> dict[str, list[Exercise]]:
 
 def source_notebook(name: str, exercises: list[Exercise]):
     """The notebook that nbgrader calls the source: with the answers and all tests."""
-    first = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells[0].source
-    title = first.splitlines()[0].removeprefix("# ")
+    lesson = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+    title = lesson[0].source.splitlines()[0].removeprefix("# ")
     notebook = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}})
     notebook.metadata["kernelspec"]["language"] = "python"
     cells = [v4.new_markdown_cell(INTRODUCTION.format(name=name, title=title), id="introduction")]
+    cells += [
+        v4.new_code_cell(cell.source, id="colab", metadata=cell.metadata) for cell in lesson if _is_for_colab(cell)
+    ]
     cells.append(v4.new_code_cell(FIRST, id="first"))
     for number, e in enumerate(exercises, 1):
         points = f"*{e.points} point{'s' if e.points > 1 else ''}*"
@@ -98,6 +101,10 @@ def source_notebook(name: str, exercises: list[Exercise]):
         cells.append(_cell(f"{e.name}-test", e.test, grade=True, locked=True, points=e.points))
     notebook.cells = cells
     return notebook
+
+
+def _is_for_colab(cell) -> bool:
+    return "colab" in cell.metadata.get("tags", [])
 
 
 def _cell(name: str, code: str, **role):

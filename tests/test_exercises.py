@@ -1,6 +1,7 @@
 """Every exercise: its hidden tests pass the worked solution, and tell each kept wrong answer what is wrong with it."""
 
 import importlib.util
+import os
 import re
 import subprocess
 import sys
@@ -175,3 +176,43 @@ def test_other_answers_are_not(got, right):
 def test_a_slip_is_told():
     with pytest.raises(AssertionError, match="width is 3. Off by one."):
         expect(3, 4, {3: "Off by one."}, what="width")
+
+
+# --- Colab --------------------------------------------------------------------------------------------------
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def colab_cells():
+    """The cell for Colab of each notebook, the second of its cells."""
+    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
+    seconds = [nbformat.read(path, as_version=4).cells[1] for path in paths]
+    assert all("colab" in cell.metadata.get("tags", []) for cell in seconds)
+    return {cell.source for cell in seconds}
+
+
+def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):
+    (cell,) = colab_cells()
+    commands = run_in_ipython(tmp_path, cell)
+    assert commands == []
+
+
+def test_in_colab_the_course_is_fetched_and_installed(tmp_path):
+    (cell,) = colab_cells()
+    pretend = "import sys, builtins\nsys.modules['google.colab'] = sys\n"
+    pretend += "builtins.input = lambda text: 'https://a.example/course'\n"
+    clone, install = run_in_ipython(tmp_path, pretend + cell)
+    assert clone == "git clone -q --depth 1 https://a.example/course /content/course"
+    assert install == "pip install -q -e /content/course"
+
+
+def run_in_ipython(place, code):
+    """Run a cell with stand-ins for git and pip, and return how they were called."""
+    for name in ("git", "pip"):
+        (place / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {place}/called\n')
+        (place / name).chmod(0o755)
+    script_ = "from IPython.core.interactiveshell import InteractiveShell\n"
+    script_ += f"InteractiveShell.instance().run_cell({code!r}).raise_error()"
+    environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "IPYTHONDIR": str(place)}
+    subprocess.run([sys.executable, "-c", script_], check=True, env=environment, cwd=place, capture_output=True)
+    return (place / "called").read_text().splitlines() if (place / "called").exists() else []

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from test_notebook_prose import NO_PROSE, numbers, referenced, shown
+from test_site import CONTRAST
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -79,6 +80,7 @@ def test_a_deck_is_turned_with_the_keyboard(browser, tmp_path, width, scheme):
     page.keyboard.press("Home")
     for _ in range(page.evaluate("slides.length")):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.evaluate(heading)
+        assert page.evaluate(CONTRAST) == [], page.evaluate(heading)
         page.keyboard.press("ArrowRight")
     assert trouble == []
     context.close()
