@@ -77,8 +77,8 @@ def read(path: Path) -> Exercise:
 
 def assignments() -> dict[str, list[Exercise]]:
     """The exercises of each notebook that has some, in order."""
-    folders = sorted(path for path in EXERCISES.iterdir() if path.is_dir() and any(path.glob("*.md")))
-    return {folder.name: [read(path) for path in sorted(folder.glob("*.md"))] for folder in folders}
+    folders = [EXERCISES / path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    return {folder.name: [read(path) for path in sorted(folder.glob("*.md"))] for folder in folders if folder.is_dir()}
 
 
 def source_notebook(name: str, exercises: list[Exercise]):
