@@ -149,7 +149,8 @@ def deck(outline: Path) -> str:
 
 
 def outlines() -> list[Path]:
-    return sorted(OUTLINES.glob("[0-9]*.md"))
+    """The outline of each notebook, in order."""
+    return [OUTLINES / f"{path.stem}.md" for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 
 def main(arguments=None) -> int:
