@@ -138,6 +138,18 @@ def test_four_to_six_exercises_a_notebook(name):
     assert 4 <= len(ALL[name]) <= 6
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_the_notebook_links_to_its_exercises_and_keeps_no_answer_of_theirs(name):
+    text = "\n".join(c.source for c in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells)
+    assert f"](../exercises/{name}.ipynb)" in text.partition("\n## Exercises\n")[2]
+    solutions = [line.strip() for e in ALL[name] for line in solution(e).splitlines()]
+    assert [line for line in solutions if len(line) > 45 and line in text] == []
+
+
+def solution(exercise):
+    return "\n".join(found[0] for found in MARKED.finditer(exercise.answer))
+
+
 def test_a_source_without_an_answer_is_refused(tmp_path):
     path = tmp_path / "1_empty.md"
     path.write_text("# Title\n\nTask\n\n```python test\nassert True\n```\n")
