@@ -10,6 +10,7 @@ links hold. A unit explorer that was built into build/explorer is put beside the
 import argparse
 import importlib
 import pkgutil
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -45,9 +46,17 @@ def for_site(notebook):
             if VIEW in output.get("data", {}):
                 shown = "".join(html_of(output["data"][VIEW]["model_id"], state))
                 output["data"] = {"text/html": WIDGET_NOTE + shown} if shown else {}
+        if cell.cell_type == "markdown":
+            cell.source = links_for_site(cell.source)
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("data", True)]
     return notebook
+
+
+def links_for_site(text: str) -> str:
+    """Markdown with its links as the site has them: the pages of docs lie at the top, and data are not on the site."""
+    text = re.sub(r"\]\(\.\./docs/", "](../", text)
+    return re.sub(r"\[([^\]]+)\]\(\.\./(?:data|tests|benchmarks|inception_lab|scripts)\b[^)]*\)", r"\1", text)
 
 
 def html_of(name, state):
@@ -67,12 +76,13 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
         (source / folder).mkdir()
         for path in sorted((ROOT / folder).glob("*.ipynb")):
             nbformat.write(for_site(nbformat.read(path, as_version=4)), source / folder / path.name)
+    for page in source.glob("*.md"):
+        text = re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", page.read_text(encoding="utf-8"))
+        page.write_text(links_for_site(text), encoding="utf-8")
     write_library(source)
     if (explorer / "index.html").is_file():
         shutil.copytree(explorer, source / "extra" / "unit-explorer")
-        (source / "explorer.md").write_text(EXPLORER_PAGE, encoding="utf-8")
-        index = source / "index.md"
-        index.write_text(index.read_text(encoding="utf-8").replace("library\n```", "library\nexplorer\n```"), "utf-8")
+        (source / "unit-explorer.md").write_text(EXPLORER_PAGE, encoding="utf-8")
 
 
 def write_library(source: Path) -> None:

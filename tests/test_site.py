@@ -64,7 +64,13 @@ def pages(site):
 def test_the_site_has_a_page_for_everything(pages):
     names = {f"notebooks/{path.stem}.html" for path in NOTEBOOKS}
     names |= {f"exercises/{path.stem}.html" for path in ASSIGNMENTS}
-    names |= {"teaching.html", "library/inception_lab.blocks.html", "explorer.html", "unit-explorer/index.html"}
+    names |= {
+        "teaching.html",
+        "library/inception_lab.blocks.html",
+        "unit-explorer.html",
+        "unit-explorer/index.html",
+        "gpu-runs.html",
+    }
     assert names <= pages.keys()
 
 
