@@ -45,7 +45,7 @@ slides: $(STAMP) ## build a deck for each notebook in build/slides
 	@$(RUN) scripts/build_slides.py
 
 check: $(STAMP) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
-	@$(RUN) scripts/exercises.py check $(NOTEBOOK)
+	@$(RUN) scripts/exercises.py check $(NOTEBOOK) || [ $$? -eq 1 ] # 1: not all of them are right yet
 
 exercises: $(STAMP) ## write the students' notebooks anew, after a source in exercises was changed
 	@$(RUN) scripts/exercises.py students

@@ -8,7 +8,7 @@ from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
-SPELLINGS = {"·": r"\cdot ", "×": r"\times ", r"\dots": r"\ldots"}
+SPELLINGS = {"·": r"\cdot ", "×": r"\times ", r"\dots": r"\ldots", r"\Big": ""}
 
 
 def to_mathml(formula: str, block: bool = False) -> str:

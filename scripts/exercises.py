@@ -9,10 +9,12 @@ A source is a Markdown file: a title, the task, blocks of Python marked `given`,
 """
 
 import argparse
+import io
 import re
 import sys
 import tempfile
 import traceback
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -151,8 +153,9 @@ def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
     """Run an answer and all its tests in this process. Returns the feedback, or None if it is right."""
     namespace = {"__name__": "exercise"}
     try:
-        for part in (first, exercise.given, answer, exercise.test):
-            exec(compile(part, exercise.name, "exec"), namespace)
+        with redirect_stdout(io.StringIO()):
+            for part in (first, exercise.given, answer, exercise.test):
+                exec(compile(part, exercise.name, "exec"), namespace)
     except NotImplementedError:
         return "not answered yet"
     except AssertionError as error:
@@ -177,6 +180,7 @@ def check(path: Path) -> int:
         feedback = grade(exercise, answers.get(exercise.name, ""), first)
         missing += feedback is not None
         print(f"{number}. {exercise.title}: {feedback or 'right'}")
+    print(f"{number - missing} of {number} right")
     return missing
 
 
@@ -192,7 +196,11 @@ def main(arguments=None) -> int:
     elif options.command == "course":
         print(f"{len(write_course(options.place))} assignments in {options.place}/source")
     else:
-        return min(check(options.notebook), 1)
+        try:
+            return min(check(options.notebook), 1)
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
     return 0
 
 

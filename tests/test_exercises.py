@@ -121,6 +121,7 @@ def test_a_student_alone_gets_feedback_on_every_exercise(course, tmp_path, capsy
     submit(course, "Alone", name, answers)  # the second is not answered
     assert script.main(["check", str(course / "submitted" / "Alone" / name / f"{name}.ipynb")]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d\. ", line)]
+    assert script.main(["check", str(tmp_path / "nothing.ipynb")]) == 2
     assert lines[0].endswith(": right") and lines[1].endswith(": not answered yet")
     assert all(next(iter(e.wrong)) in line for e, line in zip(others[1:], lines[2:], strict=True))
 
