@@ -17,7 +17,7 @@ ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter Darwin,$(shell uname)),)
 NO_BROWSER := --no-browser
 endif
 
-.PHONY: help lab test course save lint format constraints clean
+.PHONY: help lab test course save site slides check exercises gradebook lint format constraints clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,21 @@ course: $(STAMP) ## execute every notebook and print a table of results
 
 save: $(STAMP) ## execute every notebook and store its outputs in it (NOTEBOOKS="..." for some)
 	@$(RUN) scripts/notebooks.py run --save $(NOTEBOOKS)
+
+site: $(STAMP) ## build the course as pages in build/site/html
+	@$(RUN) scripts/build_site.py
+
+slides: $(STAMP) ## build a deck for each notebook in build/slides
+	@$(RUN) scripts/build_slides.py
+
+check: $(STAMP) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
+	@$(RUN) scripts/exercises.py check $(NOTEBOOK) || [ $$? -eq 1 ] # 1: not all of them are right yet
+
+exercises: $(STAMP) ## write the students' notebooks anew, after a source in exercises was changed
+	@$(RUN) scripts/exercises.py students
+
+gradebook: $(STAMP) ## write a course folder for nbgrader to build/course
+	@$(RUN) scripts/exercises.py course build/course
 
 lint: $(STAMP) ## check the style of code and notebooks
 	@status=0; \

@@ -130,7 +130,18 @@ def path_images(photograph, responses: dict):
     axes[0].set_title("photograph", loc="center")
     for ax, (path, response) in zip(axes[1:], responses.items(), strict=True):
         ax.imshow(response)
-        ax.set_title(PATH_LABELS[path], loc="center", color=PATHS[path], fontweight="bold")
+        ax.set_title(PATH_LABELS[path], loc="center", fontweight="bold")
+        # The path's colour is a bar and not the letters': orange letters on white are hard to read.
+        ax.plot(
+            [0, 1],
+            [1.02, 1.02],
+            color=PATHS[path],
+            lw=3,
+            transform=ax.transAxes,
+            clip_on=False,
+            scalex=False,
+            scaley=False,
+        )
     for ax in axes:
         ax.axis("off")
     return figure

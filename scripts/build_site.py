@@ -1,0 +1,122 @@
+"""Build the course site in build/site: notebooks with their stored outputs, exercises without solutions, the library.
+
+python scripts/build_site.py      the pages are build/site/html/index.html and what it links to
+
+Nothing is executed and nothing is fetched. The source of the site is put together in build/site/source: the folder
+docs, the notebooks and the students' notebooks of the exercises, beside each other as in the repository, so that their
+links hold. A unit explorer that was built into build/explorer is put beside the pages.
+"""
+
+import argparse
+import importlib
+import pkgutil
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+from sphinx.cmd.build import main as sphinx_build
+
+import inception_lab
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD, EXPLORER = ROOT / "build" / "site", ROOT / "build" / "explorer"
+STATE = "application/vnd.jupyter.widget-state+json"
+VIEW = "application/vnd.jupyter.widget-view+json"
+LIBRARY = "What each module of `inception_lab` is for. The pages are made from the docstrings."
+EXPLORER_PAGE = """# Unit explorer
+
+Every unit of a trained network of the course: what excites it, and what it is wired to.
+
+<p><a href="unit-explorer/index.html">Open the explorer</a></p>
+"""
+WIDGET_NOTE = "<p><em>In JupyterLab, sliders stand here. This is what they show at first.</em></p>"
+
+
+def for_site(notebook):
+    """The notebook as pages show it: widgets as the HTML that they show, code of folded answers folded too."""
+    state = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})
+    for cell in notebook.cells:
+        if "answer" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+        if "colab" in cell.metadata.get("tags", []):  # it is for Colab alone
+            cell.metadata["tags"] = ["remove-cell"]
+        for output in cell.get("outputs", []):
+            if VIEW in output.get("data", {}):
+                shown = "".join(html_of(output["data"][VIEW]["model_id"], state))
+                output["data"] = {"text/html": WIDGET_NOTE + shown} if shown else {}
+        if cell.cell_type == "markdown":
+            cell.source = links_for_site(cell.source)
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if o.get("data", True)]
+    return notebook
+
+
+def links_for_site(text: str) -> str:
+    """Markdown with its links as the site has them: the pages of docs lie at the top, and data are not on the site."""
+    text = re.sub(r"\]\(\.\./docs/", "](../", text)
+    return re.sub(r"\[([^\]]+)\]\(\.\./(?:data|tests|benchmarks|inception_lab|scripts)\b[^)]*\)", r"\1", text)
+
+
+def html_of(name, state):
+    """The HTML that a widget and its children show, in order."""
+    own = state.get(name, {}).get("state", {})
+    if own.get("_model_name") == "HTMLModel":
+        yield own["value"]
+    for child in own.get("children", []):
+        yield from html_of(child.removeprefix("IPY_MODEL_"), state)
+
+
+def assemble(source: Path, explorer: Path = EXPLORER) -> None:
+    """Put the source of the site together in a folder, from nothing."""
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("slides", "__pycache__"))
+    for folder in ("notebooks", "exercises"):
+        (source / folder).mkdir()
+        for path in sorted((ROOT / folder).glob("*.ipynb")):
+            nbformat.write(for_site(nbformat.read(path, as_version=4)), source / folder / path.name)
+    for page in source.glob("*.md"):
+        text = re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", page.read_text(encoding="utf-8"))
+        page.write_text(links_for_site(text), encoding="utf-8")
+    write_library(source)
+    if (explorer / "index.html").is_file():
+        shutil.copytree(explorer, source / "extra" / "unit-explorer")
+        (source / "unit-explorer.md").write_text(EXPLORER_PAGE, encoding="utf-8")
+
+
+def write_library(source: Path) -> None:
+    """A page for each module of the library, and a list of them with what each is for."""
+    names = sorted(m.name for m in pkgutil.walk_packages(inception_lab.__path__, "inception_lab."))
+    pages, list_of_pages = source / "library", ["# Library", "", LIBRARY, "", "```{toctree}", ":hidden:", ""]
+    pages.mkdir()
+    for name in names:
+        (pages / f"{name}.md").write_text(f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n", "utf-8")
+        list_of_pages.append(f"library/{name}")
+    list_of_pages += ["```", ""]
+    for name in names:
+        purpose = (importlib.import_module(name).__doc__ or "").strip().split("\n\n")[0]
+        list_of_pages.append(f"- [{name}](library/{name}.md): {' '.join(purpose.split())}")
+    (source / "library.md").write_text("\n".join(list_of_pages) + "\n", encoding="utf-8")
+
+
+def build(place: Path = BUILD, explorer: Path = EXPLORER) -> int:
+    """Build the pages into `place`/html. Any warning fails. Returns the exit status of Sphinx."""
+    assemble(place / "source", explorer)
+    shutil.rmtree(place / "html", ignore_errors=True)
+    options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(place / "doctrees")]
+    return sphinx_build([*options, str(place / "source"), str(place / "html")])
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("place", nargs="?", type=Path, default=BUILD)
+    options = parser.parse_args(arguments)
+    status = build(options.place)
+    if status == 0:
+        print(f"open {options.place / 'html' / 'index.html'}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

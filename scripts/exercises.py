@@ -1,0 +1,208 @@
+"""Build the exercises from their sources, and check a notebook of a student.
+
+python scripts/exercises.py students                        write the notebooks in exercises/ that students open
+python scripts/exercises.py course build/course             write a course folder for nbgrader, with its sources
+python scripts/exercises.py check exercises/02_inception_module.ipynb    grade one notebook and print the feedback
+
+A source is a Markdown file: a title, the task, blocks of Python marked `given`, `answer` and `test`, then headings
+"Wrong: ..." with wrong answers. What students must not see stands between nbgrader's marks. See exercises/README.md.
+"""
+
+import argparse
+import io
+import re
+import sys
+import tempfile
+import traceback
+from contextlib import redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbformat import v4
+
+ROOT = Path(__file__).resolve().parent.parent
+EXERCISES, NOTEBOOKS = ROOT / "exercises", ROOT / "notebooks"
+BLOCK = re.compile(r"^```python(?: (given|answer|test))?\n(.*?)^```\n?", re.DOTALL | re.MULTILINE)
+INTRODUCTION = """\
+# Exercises {title}
+
+These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into the first cell: the numbers of some
+exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the test below it.
+
+The tests that you see only check the form. The others grade your answers and say what went wrong. Save the notebook,
+and in a terminal, in the folder of the course:
+
+```sh
+make check NOTEBOOK=exercises/{name}.ipynb
+```"""
+FIRST = """\
+import math
+
+import torch
+from torch import nn
+
+from inception_lab.exercises import draw, expect
+
+STUDENT = "your name"
+_ = torch.manual_seed(0)"""
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One source. wrong: the misconception → an answer that has it; `answer` and `test` hold nbgrader's marks."""
+
+    name: str
+    title: str
+    task: str
+    given: str
+    answer: str
+    test: str
+    wrong: dict[str, str]
+    points: int = 2
+
+
+def read(path: Path) -> Exercise:
+    """Parse a source. Raises ValueError, naming the file, for one that lacks a part."""
+    text, *wrong = re.split(r"^## Wrong: ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    parts = {kind: code.strip() for kind, code in BLOCK.findall(text) if kind}
+    title = re.match(r"# (.+)\n", text)
+    if not title or not {"answer", "test"} <= parts.keys():
+        raise ValueError(f"{path} needs a title and two blocks of Python, `answer` and `test`")
+    task = BLOCK.sub(lambda block: "" if block[1] else block[0], text[title.end() :]).strip()
+    answers = {}
+    for part in wrong:
+        misconception, _, rest = part.partition("\n")
+        answers[misconception.strip()] = BLOCK.search(rest)[2].strip()
+    return Exercise(path.stem, title[1], task, parts.get("given", ""), parts["answer"], parts["test"], answers)
+
+
+def assignments() -> dict[str, list[Exercise]]:
+    """The exercises of each notebook that has some, in order."""
+    folders = [EXERCISES / path.stem for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
+    return {folder.name: [read(path) for path in sorted(folder.glob("*.md"))] for folder in folders if folder.is_dir()}
+
+
+def source_notebook(name: str, exercises: list[Exercise]):
+    """The notebook that nbgrader calls the source: with the answers and all tests."""
+    lesson = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4).cells
+    title = lesson[0].source.splitlines()[0].removeprefix("# ")
+    notebook = v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}})
+    notebook.metadata["kernelspec"]["language"] = "python"
+    cells = [v4.new_markdown_cell(INTRODUCTION.format(name=name, title=title), id="introduction")]
+    cells += [
+        v4.new_code_cell(cell.source, id="colab", metadata=cell.metadata) for cell in lesson if _is_for_colab(cell)
+    ]
+    cells.append(v4.new_code_cell(FIRST, id="first"))
+    for number, e in enumerate(exercises, 1):
+        points = f"*{e.points} point{'s' if e.points > 1 else ''}*"
+        cells.append(v4.new_markdown_cell(f"## {number}. {e.title}\n\n{e.task}\n\n{points}", id=f"{e.name}-task"))
+        if e.given:
+            cells.append(_cell(f"{e.name}-given", e.given, locked=True))
+        cells.append(_cell(e.name, e.answer, solution=True))
+        cells.append(_cell(f"{e.name}-test", e.test, grade=True, locked=True, points=e.points))
+    notebook.cells = cells
+    return notebook
+
+
+def _is_for_colab(cell) -> bool:
+    return "colab" in cell.metadata.get("tags", [])
+
+
+def _cell(name: str, code: str, **role):
+    settings = {"schema_version": 3, "grade_id": name, "grade": False, "solution": False, "locked": False} | role
+    return v4.new_code_cell(code, id=name, metadata={"nbgrader": settings | {"task": False}})
+
+
+def write_course(place: Path, names=None) -> list[str]:
+    """Write a course folder for nbgrader: a configuration and the source of each assignment. Returns their names."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "nbgrader_config.py").write_text(
+        'c = get_config()\nc.CourseDirectory.course_id = "inception-lab"\nc.ExecutePreprocessor.timeout = 300\n'
+    )
+    found = {name: exercises for name, exercises in assignments().items() if names is None or name in names}
+    for name, exercises in found.items():
+        target = place / "source" / name / f"{name}.ipynb"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(source_notebook(name, exercises), target)
+    return list(found)
+
+
+def generate(place: Path, names: list[str]) -> dict[str, Path]:
+    """Let nbgrader make the students' notebooks of a course folder. Returns the path of each."""
+    from nbgrader.apps import NbGraderAPI
+    from traitlets.config import Config
+
+    api = NbGraderAPI(config=Config({"CourseDirectory": {"root": str(place)}}))
+    for name in names:
+        result = api.generate_assignment(name)
+        if not result["success"]:
+            raise RuntimeError(f"nbgrader could not generate {name}: {result.get('error') or result.get('log')}")
+    return {name: place / "release" / name / f"{name}.ipynb" for name in names}
+
+
+def write_students() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        names = write_course(Path(folder))
+        for name, path in generate(Path(folder), names).items():
+            (EXERCISES / f"{name}.ipynb").write_bytes(path.read_bytes())
+            print(f"exercises/{name}.ipynb")
+
+
+def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
+    """Run an answer and all its tests in this process. Returns the feedback, or None if it is right."""
+    namespace = {"__name__": "exercise"}
+    try:
+        with redirect_stdout(io.StringIO()):
+            for part in (first, exercise.given, answer, exercise.test):
+                exec(compile(part, exercise.name, "exec"), namespace)
+    except NotImplementedError:
+        return "not answered yet"
+    except AssertionError as error:
+        return str(error) or "a test that you see fails: run it"
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1].lineno
+        return f"{type(error).__name__}: {error} (line {line})"
+    return None
+
+
+def check(path: Path) -> int:
+    """Grade the notebook of a student and print the feedback. Returns how many exercises are not right yet."""
+    cells = nbformat.read(path, as_version=4).cells
+    answers = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in cells}
+    # The student's first cell, for the name; by its text, since programs that edit notebooks may drop its id.
+    first = next((c.source for c in cells if c.cell_type == "code" and "STUDENT =" in c.source), FIRST)
+    name = next((name for name, e in assignments().items() if e[0].name in answers), None)
+    if name is None:
+        raise ValueError(f"{path} is no notebook of exercises of this course")
+    missing = 0
+    for number, exercise in enumerate(assignments()[name], 1):
+        feedback = grade(exercise, answers.get(exercise.name, ""), first)
+        missing += feedback is not None
+        print(f"{number}. {exercise.title}: {feedback or 'right'}")
+    print(f"{number - missing} of {number} right")
+    return missing
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("students", help="write the notebooks that students open")
+    commands.add_parser("course", help="write a course folder for nbgrader").add_argument("place", type=Path)
+    commands.add_parser("check", help="grade one notebook").add_argument("notebook", type=Path)
+    options = parser.parse_args(arguments)
+    if options.command == "students":
+        write_students()
+    elif options.command == "course":
+        print(f"{len(write_course(options.place))} assignments in {options.place}/source")
+    else:
+        try:
+            return min(check(options.notebook), 1)
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,231 @@
+"""Every exercise: its hidden tests pass the worked solution, and tell each kept wrong answer what is wrong with it."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from nbgrader.api import Gradebook
+
+from inception_lab.exercises import draw, expect
+
+ROOT = Path(__file__).resolve().parent.parent
+spec = importlib.util.spec_from_file_location("exercises_script", ROOT / "scripts" / "exercises.py")
+script = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = script
+spec.loader.exec_module(script)
+
+ALL = script.assignments()
+EXERCISES = {f"{name}/{e.name}": e for name, exercises in ALL.items() for e in exercises}
+STUDENTS = ("your name", "Ada", "Emmy")
+MARKED = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n.*?^ *### END \1\n?", re.DOTALL | re.MULTILINE)
+
+
+def first(student):
+    return script.FIRST.replace("your name", student)
+
+
+@pytest.fixture(params=EXERCISES)
+def exercise(request):
+    return EXERCISES[request.param]
+
+
+def test_the_worked_solution_passes_for_every_student(exercise):
+    draws = "draw(" in exercise.given
+    for student in STUDENTS if draws else STUDENTS[:1]:
+        assert script.grade(exercise, exercise.answer, first(student)) is None
+
+
+def test_each_wrong_answer_is_told_its_misconception(exercise):
+    assert len(exercise.wrong) >= 3
+    for misconception, answer in exercise.wrong.items():
+        feedback = script.grade(exercise, answer)
+        assert feedback is not None, f"passes: {misconception}"
+        assert misconception in feedback
+
+
+def test_an_empty_answer_is_not_right(exercise):
+    assert script.grade(exercise, MARKED.sub("raise NotImplementedError()\n", exercise.answer)) == "not answered yet"
+
+
+# --- nbgrader -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course folder in which nbgrader has made the students' notebooks of every assignment."""
+    place = tmp_path_factory.mktemp("course")
+    script.generate(place, script.write_course(place))
+    return place
+
+
+def submit(course, student, name, answers):
+    """Hand in the student's notebook with answers in it: name of the exercise → code."""
+    notebook = nbformat.read(course / "release" / name / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.id == "first":
+            cell.source = first(student)
+        if (grade_id := cell.metadata.get("nbgrader", {}).get("grade_id")) in answers:
+            cell.source = answers[grade_id]
+    target = course / "submitted" / student / name / f"{name}.ipynb"
+    target.parent.mkdir(parents=True)
+    nbformat.write(notebook, target)
+
+
+def autograde(course, name):
+    """What `nbgrader autograde` gives: student → name of the test → (points, points that were possible)."""
+    command = [sys.executable, "-m", "nbgrader", "autograde", name, f"--CourseDirectory.root={course}"]
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        return {
+            s.student.id: {g.name: (g.auto_score, g.max_score) for n in s.notebooks for g in n.grades}
+            for s in book.assignment_submissions(name)
+        }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_students_notebooks_are_those_that_nbgrader_makes(course, name):
+    made = (course / "release" / name / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert "BEGIN" not in made and "expect(" not in made  # no solution, and no hidden test
+    stored = ROOT / "exercises" / f"{name}.ipynb"
+    assert stored.read_text(encoding="utf-8") == made, "run `make exercises`"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_nbgrader_gives_right_answers_all_points(course, name):
+    submit(course, "Emmy", name, {e.name: e.answer for e in ALL[name]})
+    if name == "02_inception_module":  # and to wrong ones none, with the feedback in the notebook that comes back
+        submit(course, "Ada", name, {e.name: next(iter(e.wrong.values())) for e in ALL[name]})
+    graded = autograde(course, name)
+    assert graded["Emmy"] == {f"{e.name}-test": (e.points, e.points) for e in ALL[name]}
+    if "Ada" in graded:
+        assert graded["Ada"] == {f"{e.name}-test": (0, e.points) for e in ALL[name]}
+        back = (course / "autograded" / "Ada" / name / f"{name}.ipynb").read_text(encoding="utf-8")
+        assert all(next(iter(e.wrong)) in back for e in ALL[name])
+
+
+# --- a student alone ----------------------------------------------------------------------------------------
+
+
+def test_a_student_alone_gets_feedback_on_every_exercise(course, tmp_path, capsys):
+    name = "02_inception_module"
+    right, *others = ALL[name]
+    answers = {right.name: right.answer} | {e.name: next(iter(e.wrong.values())) for e in others[1:]}
+    submit(course, "Alone", name, answers)  # the second is not answered
+    assert script.main(["check", str(course / "submitted" / "Alone" / name / f"{name}.ipynb")]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d\. ", line)]
+    assert script.main(["check", str(tmp_path / "nothing.ipynb")]) == 2
+    assert lines[0].endswith(": right") and lines[1].endswith(": not answered yet")
+    assert all(next(iter(e.wrong)) in line for e, line in zip(others[1:], lines[2:], strict=True))
+
+
+def test_another_notebook_is_not_checked():
+    with pytest.raises(ValueError, match="no notebook of exercises"):
+        script.check(ROOT / "notebooks" / "00_welcome.ipynb")
+
+
+# --- one home -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_four_to_six_exercises_a_notebook(name):
+    assert 4 <= len(ALL[name]) <= 6
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_notebook_links_to_its_exercises_and_keeps_no_answer_of_theirs(name):
+    text = "\n".join(c.source for c in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells)
+    assert f"](../exercises/{name}.ipynb)" in text.partition("\n## Exercises\n")[2]
+    solutions = [line.strip() for e in ALL[name] for line in solution(e).splitlines()]
+    assert [line for line in solutions if len(line) > 45 and line in text] == []
+
+
+def solution(exercise):
+    return "\n".join(found[0] for found in MARKED.finditer(exercise.answer))
+
+
+def test_a_source_without_an_answer_is_refused(tmp_path):
+    path = tmp_path / "1_empty.md"
+    path.write_text("# Title\n\nTask\n\n```python test\nassert True\n```\n")
+    with pytest.raises(ValueError, match="1_empty.md needs a title and two blocks"):
+        script.read(path)
+
+
+def test_the_code_of_the_sources_uses_no_name_that_is_not_there(course):
+    command = [sys.executable, "-m", "ruff", "check", "--select", "F821,F823,E9", course / "source"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# --- the comparisons of the tests ---------------------------------------------------------------------------
+
+
+def test_one_student_always_draws_the_same():
+    drawn = {draw(f"student {i}", "exercise", range(10)) for i in range(100)}
+    assert drawn == set(range(10))
+    assert draw("Ada", "a", range(1000)) == draw(" ada ", "a", range(1000)) != draw("Ada", "b", range(1000))
+    with pytest.raises(ValueError, match="choices"):
+        draw("Ada", "a", [])
+
+
+@pytest.mark.parametrize("got, right", [(2, 2.0), ((1, 2.0), [1, 2]), ("a", "a"), (torch.tensor(3), 3), (True, True)])
+def test_equal_answers_are_accepted(got, right):
+    expect(got, right)
+
+
+@pytest.mark.parametrize("got, right", [(None, 1), (..., 1), (2, 1), ("1", 1), ((1,), (1, 2)), (1, (1,)), (1, "1")])
+def test_other_answers_are_not(got, right):
+    with pytest.raises(AssertionError, match="not right|not there yet"):
+        expect(got, right)
+
+
+def test_a_slip_is_told():
+    with pytest.raises(AssertionError, match="width is 3. Off by one."):
+        expect(3, 4, {3: "Off by one."}, what="width")
+
+
+# --- Colab --------------------------------------------------------------------------------------------------
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def colab_cells():
+    """The cell for Colab of each notebook, the second of its cells."""
+    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
+    seconds = [nbformat.read(path, as_version=4).cells[1] for path in paths]
+    assert all("colab" in cell.metadata.get("tags", []) for cell in seconds)
+    return {cell.source for cell in seconds}
+
+
+def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):
+    (cell,) = colab_cells()
+    commands = run_in_ipython(tmp_path, cell)
+    assert commands == []
+
+
+def test_in_colab_the_course_is_fetched_and_installed(tmp_path):
+    (cell,) = colab_cells()
+    pretend = "import sys, builtins\nsys.modules['google.colab'] = sys\n"
+    pretend += "builtins.input = lambda text: 'https://a.example/course'\n"
+    clone, install = run_in_ipython(tmp_path, pretend + cell)
+    assert clone == "git clone -q --depth 1 https://a.example/course /content/course"
+    assert install == "pip install -q -e /content/course"
+
+
+def run_in_ipython(place, code):
+    """Run a cell with stand-ins for git and pip, and return how they were called."""
+    for name in ("git", "pip"):
+        (place / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {place}/called\n')
+        (place / name).chmod(0o755)
+    script_ = "from IPython.core.interactiveshell import InteractiveShell\n"
+    script_ += f"InteractiveShell.instance().run_cell({code!r}).raise_error()"
+    environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "IPYTHONDIR": str(place)}
+    subprocess.run([sys.executable, "-c", script_], check=True, env=environment, cwd=place, capture_output=True)
+    return (place / "called").read_text().splitlines() if (place / "called").exists() else []
