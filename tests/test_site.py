@@ -191,6 +191,7 @@ CONTRAST = """() => {
 def test_the_site_can_be_read_in_a_browser(site, browser, viewport, scheme):
     context = browser.new_context(viewport=VIEWPORTS[viewport], color_scheme=scheme)
     page, trouble = context.new_page(), []
+    page.set_default_timeout(120_000)  # a busy machine
     page.on("console", lambda message: trouble.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.on("request", lambda r: trouble.append(r.url) if not re.match(r"(file|data|blob):", r.url) else None)
@@ -208,6 +209,7 @@ def test_the_site_can_be_read_in_a_browser(site, browser, viewport, scheme):
 
 def test_the_site_can_be_used_with_the_keyboard_alone(site, browser):
     page = browser.new_page(viewport=VIEWPORTS["desktop"])
+    page.set_default_timeout(120_000)
     page.goto(f"file://{site / 'index.html'}")
     focused = "(document.activeElement.textContent || document.activeElement.ariaLabel || '').trim()"
     page.keyboard.press("Tab")

@@ -66,6 +66,7 @@ def test_a_deck_is_turned_with_the_keyboard(browser, tmp_path, width, scheme):
     path.write_text(script.deck(script.OUTLINES / "02_inception_module.md"), encoding="utf-8")
     context = browser.new_context(viewport={"width": width, "height": 720}, color_scheme=scheme)
     page, trouble = context.new_page(), []
+    page.set_default_timeout(120_000)  # a busy machine
     page.on("pageerror", lambda error: trouble.append(str(error)))
     page.goto(f"file://{path}")
     heading = "document.querySelector('section.shown h1, section.shown h2').textContent"
