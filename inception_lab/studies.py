@@ -126,15 +126,6 @@ STUDIES = {
                 "dropout 0": ["options.dropout=0"],
             },
         ),
-        # So few images, and so small, that the network learns them by heart. No dropout but that inside the heads.
-        Study(
-            "overfitting",
-            "Where a network over-fits: do the auxiliary heads regularise?",
-            RECIPES["shapes-laptop"].with_settings(
-                ["image_size=32", "train_images=1500", "epochs=60", "options.dropout=0.0"]
-            ),
-            {"no heads": [], "heads": [*HEADS]},
-        ),
         # The paper's 4 % less every 8 epochs has no arm: over the 4 epochs of this recipe it is the constant rate.
         Study(
             "schedules",
