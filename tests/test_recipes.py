@@ -53,7 +53,16 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         "precision",
         "seed",
     }
-    ours |= {"channels_last", "compile", "weights_seed", *HOW_IT_RUNS, "nesterov", "warmup_epochs", "label_smoothing"}
+    ours |= {
+        "channels_last",
+        "merge_ones",
+        "compile",
+        "weights_seed",
+        *HOW_IT_RUNS,
+        "nesterov",
+        "warmup_epochs",
+        "label_smoothing",
+    }
     assert not (recipe.nesterov or recipe.warmup_epochs or recipe.label_smoothing)
     assert PAPER.keys() == {f.name for f in fields(Recipe)} - ours
     assert all(source.startswith(("paper, ", "not in the paper: ")) for source in PAPER.values())

@@ -10,5 +10,6 @@ from inception_lab.plots.costs import (
     tuning_curves,
 )
 from inception_lab.plots.images import crop_boxes, image_grid, titled_images
+from inception_lab.plots.speed import roofline
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
