@@ -9,6 +9,7 @@ in a product of matrices.
 """
 
 import csv
+import ctypes
 import datetime
 import os
 import platform
@@ -22,7 +23,7 @@ import torch
 import torchvision
 from torch import nn
 
-from inception_lab.blocks import merge_ones
+from inception_lab.blocks import check_one_of, merge_ones
 from inception_lab.costs import count
 from inception_lab.fast import fast
 from inception_lab.googlenet import from_torchvision
@@ -34,18 +35,25 @@ LAST = torch.channels_last
 FROZEN = {"freezing": True}
 
 
-def bench(
-    device: str = "cpu", batches=(1, 32), tasks=("inference", "training"), *, compile=True, rounds=15
-) -> list[dict]:
-    """Measure every contender; a dict each, with COLUMNS and the environment.
+TASKS = ("inference", "training")
 
-    median_ms, low_ms, high_ms: milliseconds a call, with the quartiles. first_call_s: seconds of the first call.
+
+def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = True, rounds: int = 15) -> list[dict]:
+    """Measure every contender; a dict each, with what was measured and the environment.
+
+    batches: images a call; by default 1 and 32, or 1 and 256 on a GPU. compile: also what a compiler makes of both.
+    median_ms, low_ms, high_ms: milliseconds a call, with the quartiles. first_call_s: seconds of the first call;
+    it is short where the compiler finds its work of an earlier day (TORCHINDUCTOR_FORCE_DISABLE_CACHES=1 forbids that).
     peak_mb: how much more memory a call takes at its peak than there was before it; None where it cannot be told.
     ratio: to torchvision's model as it comes, at the same batch. share_of_peak_percent: multiply-accumulates a second,
     of the most that this machine does in that type of number. A training step is counted as three forward passes.
+    others_percent: how much of the processor other programs took meanwhile, where Linux tells; above some per cent, two
+    threads that wait for each other wait for those too, and the figures mean little.
 
-    Raises ValueError for a device that is not there.
+    Raises ValueError for a device that is not there, and an unknown task.
     """
+    for task in tasks:
+        check_one_of("tasks", task, TASKS)
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device must be 'cpu', or 'cuda' where there is a GPU, got {device!r}")
     if batches is None:
@@ -56,14 +64,17 @@ def bench(
     for task in tasks:
         for batch in batches:
             calls = contenders(task, device, batch, compile)
+            others = Others()
             measured = measure({name: call for name, (*_, call) in calls.items()}, device, rounds)
+            others.stop()
             base = measured["torchvision"]["median_ms"]
             for name, (is_compiled, dtype, _) in calls.items():
                 row = dict(task=task, batch=batch, contender=name, compiled=is_compiled, dtype=str(dtype)[6:])
                 row |= measured[name] | {"ratio": base / measured[name]["median_ms"]}
                 work = macs * batch * (3 if task == "training" else 1)
                 rate = work / measured[name]["median_ms"] * 1000
-                rows.append(row | {"share_of_peak_percent": 100 * rate / peaks[dtype]})
+                row |= {"share_of_peak_percent": 100 * rate / peaks[dtype], "others_percent": others.percent}
+                rows.append(row)
     about = environment(device) | {f"peak_{str(d)[6:]}_gmacs": round(p / 1e9, 1) for d, p in peaks.items()}
     return [row | about for row in rows]
 
@@ -202,10 +213,11 @@ def peak_memory(call: Callable, device: str) -> float | None:
         return (torch.cuda.max_memory_allocated() - before) / 1e6
     try:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak
+        ctypes.CDLL(None).malloc_trim(0)  # glibc: what is free goes back to the system, and counts again if it is taken
         before = resident("VmRSS")
         call()
         return (resident("VmHWM") - before) / 1e6
-    except OSError:
+    except (OSError, AttributeError):
         return None
 
 
@@ -213,6 +225,27 @@ def resident(field: str) -> int:
     """Bytes of this process in memory, now ("VmRSS") or at most ("VmHWM"), as Linux tells."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+class Others:
+    """The share of the processor, in per cent, that other programs take between its making and `stop`; else None."""
+
+    def __init__(self):
+        self.percent, self.start = None, self.now()
+
+    def now(self) -> tuple[float, float, float] | None:
+        """Seconds by the clock, of all programs on all cores, and of this one with its children."""
+        try:
+            fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        except OSError:
+            return None
+        user, nice, system, _, _, *rest = (int(field) / os.sysconf("SC_CLK_TCK") for field in fields)
+        return time.perf_counter(), user + nice + system + sum(rest), sum(os.times()[:4])
+
+    def stop(self) -> None:
+        if self.start:
+            clock, every, own = (b - a for a, b in zip(self.start, self.now(), strict=True))
+            self.percent = max(0.0, 100 * (every - own) / (clock * os.cpu_count()))
 
 
 # --- the limit
@@ -264,12 +297,14 @@ def processor() -> str:
 
 
 def write(rows: list[dict], path: str | Path) -> None:
-    """The rows as CSV, numbers with four digits."""
-    lines = [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    """The rows as CSV, numbers with four digits. What the file holds of other tasks and batches stays."""
+    kinds = {(row["task"], row["batch"]) for row in rows}
+    kept = [row for row in read(path) if (row["task"], int(row["batch"])) not in kinds] if Path(path).exists() else []
+    lines = kept + [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
     with open(path, "w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         out.writeheader()
-        out.writerows(lines)
+        out.writerows(sorted(lines, key=lambda row: (TASKS.index(row["task"]), int(row["batch"]))))
 
 
 def read(path: str | Path) -> list[dict]:

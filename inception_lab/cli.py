@@ -147,13 +147,11 @@ def _parser() -> argparse.ArgumentParser:
     benchmark = commands.add_parser(
         "bench",
         help="time this library against torchvision's GoogLeNet",
-        description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on equal "
-        "weights, and say how much of what the machine can do each uses. The machine should do nothing else meanwhile.",
+        description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on the "
+        "same weights, and say how much of what the machine can do each uses. Nothing else should run meanwhile.",
     )
     benchmark.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default: cpu)")
-    benchmark.add_argument(
-        "--batches", type=int, nargs="+", metavar="N", help="images a call (default: 1 32, GPU: 1 256)"
-    )
+    benchmark.add_argument("--batches", type=int, nargs="+", metavar="N", help="images a call (1 32; GPU: 1 256)")
     benchmark.add_argument("--tasks", nargs="+", default=["inference", "training"], metavar="T", help="one or both")
     benchmark.add_argument("--rounds", type=int, default=15, metavar="N", help="counted calls of each (default: 15)")
     benchmark.add_argument("--no-compile", action="store_true", help="leave out what has to be compiled")

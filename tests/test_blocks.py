@@ -1,10 +1,13 @@
 """What the building blocks do: sizes, what each path sees, and what they refuse."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
-from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, Widths
+from inception_lab import build
+from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, Widths, merge_ones
 
 WIDTHS_3A = Widths(64, 96, 128, 16, 32, 32)
 
@@ -138,3 +141,25 @@ def test_the_naive_module_names_a_wrong_width():
 def test_an_even_kernel_is_refused_because_no_padding_keeps_the_map():
     with pytest.raises(ValueError, match="kernel_size must be odd, got 4"):
         ConvUnit(3, 4, 4)
+
+
+@pytest.mark.parametrize("name", ["googlenet-laptop", "googlenet-uva", "inception-v2", "googlenet-d2l"])
+def test_merged_ones_are_exact_in_training(name):
+    model = build(name, dropout=0.0).double()
+    merged = merge_ones(copy.deepcopy(model))
+    side = 224 if model.heads and model.design.aux_pool == "5x5/3" else 64
+    images = torch.randn(2, 3, side, side).double()
+    for network in (model, merged):
+        torch.manual_seed(0)  # the heads drop units
+        outputs = network(images)
+        sum(part.square().sum() for part in (outputs if isinstance(outputs, tuple) else [outputs])).backward()
+    for (key, ours), theirs in zip(model.state_dict().items(), merged.state_dict().values(), strict=True):
+        torch.testing.assert_close(theirs, ours, msg=key)  # running statistics too
+    for ours, theirs in zip(model.parameters(), merged.parameters(), strict=True):
+        torch.testing.assert_close(theirs.grad, ours.grad, rtol=1e-7, atol=1e-7)
+    assert merge_ones(merged, on=False) is merged and not merged.inception_3a.merge_ones
+
+
+def test_only_inception_modules_can_be_merged():
+    with pytest.raises(ValueError, match="must have Inception modules"):
+        merge_ones(ConvUnit(3, 4, 3))

@@ -105,3 +105,13 @@ def test_a_study_tells_costs_and_takes_axes_and_a_label():
 def test_a_study_is_not_drawn_by_what_is_not_there(arguments, message):
     with pytest.raises(ValueError, match=message):
         plots.study(STUDY, *arguments)
+
+
+def test_a_roofline_has_a_point_a_layer_under_two_limits():
+    layers = pd.DataFrame({"macs": [1e6, 8e6], "bytes": [1e6, 1e6], "seconds": [1e-3, 1e-3], "kernel": ["1×1", "3×3"]})
+    _, ax = plt.subplots()
+    plots.roofline(ax, layers, peak=4e9, bandwidth=1e9)
+    points = [tuple(point) for collection in ax.collections for point in collection.get_offsets()]
+    assert np.allclose(points, [(1, 1), (8, 8)])
+    x, y = ax.lines[0].get_data()
+    assert np.allclose(y, np.minimum(4, x)) and x.min() < 1 and x.max() > 8

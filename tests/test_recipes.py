@@ -56,7 +56,7 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         "precision",
         "seed",
     }
-    ours |= {"memory_size", "cutout"}
+    ours |= {"memory_size", "cutout", "merge_ones"}
     ours |= {"channels_last", "compile", "weights_seed", *HOW_IT_RUNS, "nesterov", "warmup_epochs", "label_smoothing"}
     assert not (
         recipe.memory_size or recipe.cutout or recipe.nesterov or recipe.warmup_epochs or recipe.label_smoothing
