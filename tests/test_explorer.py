@@ -339,7 +339,8 @@ def test_another_exploration_in_the_folder_is_kept(run, out):
         ({"split": "all"}, "split must be one of"),
         ({"data": None}, "trained on stripes, which is not at hand. Pass a folder.*by --data"),
         ({"data": "/no/such/folder"}, "existing folder, got '/no/such/folder'"),
-        ({"length": 10**9}, "length"),
+        ({"length": 10**9}, "length must be at most 4,629,629 for images of this size, got 1,000,000,000"),
+        ({"device": "abacus"}, "device must be one that PyTorch has here, such as 'cpu', got 'abacus'"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_any_work(run, tmp_path, options, message):
