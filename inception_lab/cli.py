@@ -179,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
     exploring.add_argument(
         "--size", type=int, default=64, metavar="N", help="side of the optimised images in pixels (default: 64)"
     )
+    exploring.add_argument("--device", default="cpu", metavar="D", help="cpu, or cuda for a GPU (default: cpu)")
     exploring.add_argument("--quiet", action="store_true", help="show no progress")
     exploring.set_defaults(run=_explore)
     return parser
@@ -268,7 +269,8 @@ def _explore(args) -> int:
     from inception_lab.explorer import explore  # here, because it takes seconds to import what looks inside
 
     options = dict(split=args.split, length=args.length, stages=args.stages, steps=args.steps, size=args.size)
-    print(explore(args.folder, args.out, args.data, progress=not args.quiet, **options).resolve().as_uri())
+    options |= dict(device=args.device, progress=not args.quiet)
+    print(explore(args.folder, args.out, args.data, **options).resolve().as_uri())
     return 0
 
 

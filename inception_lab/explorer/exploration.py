@@ -26,6 +26,7 @@ from inception_lab.recipes import Recipe
 from inception_lab.runs import load_model
 
 LENGTH = 2000  # images, unless more or fewer are asked for
+MEMORY = 2e9  # bytes that the images may take
 LEARNING_RATE = 0.1  # twice lens's: after half the steps the images are as sharp
 STRENGTH = (
     "Strength: the weights from an input to the unit, with batch normalisation folded in and without the ReLU between, "
@@ -43,6 +44,7 @@ def explore(
     stages: list[str] | None = None,
     steps: int = 128,
     size: int = 64,
+    device: str = "cpu",
     progress: bool = True,
 ) -> Path:
     """Make the page of a run's units in a folder, or go on with it. Returns the file to open.
@@ -50,7 +52,7 @@ def explore(
     data: a tier or a folder, by default what the run was trained on; its classes may be others. length: how many
     images are looked at, by default all of the split up to LENGTH. stages: by default all, and the classes ("linear").
     steps: of the optimisation of each image; 0 leaves it out, and shows the strongest patch. size: side of the
-    optimised images in pixels.
+    optimised images in pixels. device: as PyTorch names it, such as "cuda".
 
     Raises ValueError for a wrong argument and for images that are not there; RunError for a folder without finished
     weights, and for an `out` that holds another exploration.
@@ -65,6 +67,7 @@ def explore(
     chosen = choose_stages(find_stages(network), stages)
     images = open_images(run, recipe, data, split, length)
     made_from = {"weights": _digest(Path(run)), "images": digest(images), "steps": steps, "size": size}
+    network.to(_device(device))
     work = Exploration(Path(out), network, images, made_from)
     work.open(recipe, recipe.data if data is None else str(Path(data).name))
     work.measure(chosen, progress)
@@ -85,7 +88,17 @@ def open_images(run, recipe: Recipe, data, split: str, length: int | None) -> da
             raise
         advice = "Pass a folder of images in class folders by --data; its classes may be others"
         raise DataError(f"{run} was trained on {recipe.data}, which is not at hand. {advice}. ({error})") from error
+    if len(images) * 3 * recipe.image_size**2 > MEMORY:
+        most = int(MEMORY / (3 * recipe.image_size**2))
+        raise ValueError(f"length must be at most {most:,} for images of this size, got {len(images):,}")
     return datasets.in_memory(images)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
+        raise ValueError(f"device must be one that PyTorch has here, such as 'cpu', got {name!r}") from error
 
 
 def _digest(run: Path) -> str:
@@ -245,9 +258,9 @@ class Exploration:
             how = dict(size=size, steps=steps, learning_rate=LEARNING_RATE, transforms=[*lens.standard(size), tick])
             seen = lens.visualize(self.network, objectives, **how, progress=False)
         if units[0][0] == CLASSES:
-            logits = lens.activations(self.network, seen.images, CLASSES)[CLASSES]
-            return seen.images, logits[range(len(units)), [c for _, c in units]]
-        return seen.images, seen.excitation
+            logits = lens.activations(self.network, seen.images, CLASSES)[CLASSES].cpu()
+            return seen.images.cpu(), logits[range(len(units)), [c for _, c in units]]
+        return seen.images.cpu(), seen.excitation
 
     def _write_small(self, stage: Stage, pictures: torch.Tensor, first: int) -> None:
         """Write the sprite of the map, with the pictures of all chunks so far."""

@@ -1,5 +1,6 @@
 """What the page says about the units of some stages: the patches that excite them, their tuning, their inputs."""
 
+import copy
 from functools import cache
 
 import torch
@@ -29,7 +30,7 @@ def deviations(network: Network, data, sources: list[str], batch: int = 100) -> 
         if "image" in sources:
             values["image"] = network.normalise(images)
         for source, value in values.items():
-            value = value.flatten(2).double()
+            value = value.flatten(2).cpu().double()
             for i, part in enumerate((value[:, 0].numel(), value.sum((0, 2)), value.square().sum((0, 2)))):
                 sums[source][i] = sums[source][i] + part
     return {s: (square / n - (total / n) ** 2).clamp(min=0).sqrt().float() for s, (n, total, square) in sums.items()}
@@ -37,14 +38,15 @@ def deviations(network: Network, data, sources: list[str], batch: int = 100) -> 
 
 def top_images(network: Network, data, k: int = PATCHES) -> TopPatches:
     """The images with the largest logit of each class: patches that are the whole image."""
-    logits = lens.activations(network, data.images, CLASSES)[CLASSES].T
+    logits = lens.activations(network, data.images, CLASSES)[CLASSES].T.cpu()
     values, images = logits.topk(min(k, logits.shape[1]))
     return TopPatches(CLASSES, values, images, torch.zeros_like(images), torch.zeros_like(images))
 
 
 def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) -> list[Inputs]:
     """The strongest inputs of the units of each path."""
-    return list(inputs_of_stage(network.network.get_submodule(stage.name), deviation.to("cpu"), INPUTS))
+    module = copy.deepcopy(network.network.get_submodule(stage.name)).cpu()
+    return list(inputs_of_stage(module, deviation, INPUTS))
 
 
 # --- as the page takes it -----------------------------------------------------------------------------------
