@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-FIVE_BY_FIVE = {"5x5": (5,), "3x3": (3,), "two 3x3": (3, 3), "1x1": (1,), "7x7": (7,)}
+# What may stand in a path, as the kernels of its convolutions: a side, or (height, width).
+THREE_BY_THREE = {"3x3": (3,), "1x3 3x1": ((1, 3), (3, 1))}
+FIVE_BY_FIVE = {"5x5": (5,), "3x3": (3,), "two 3x3": (3, 3), "1x5 5x1": ((1, 5), (5, 1)), "1x1": (1,), "7x7": (7,)}
 
 
 class Widths(NamedTuple):
@@ -32,19 +34,33 @@ class Widths(NamedTuple):
         return self.one + self.three + self.five + (in_channels if self.pool_proj is None else self.pool_proj)
 
 
+def chain(kernels, reduce: int, width: int) -> list[tuple]:
+    """The convolutions that follow a path's reduction to `reduce` channels, as (kernel, channels in, channels out).
+
+    They end at `width` channels. A square kernel goes there at once, so that the second of two works on `width`
+    channels (Inception-v2). The first half of a pair 1×n, n×1 stays at `reduce` (Inception-v3).
+    """
+    convolutions = []
+    for i, kernel in enumerate(kernels):
+        out = width if isinstance(kernel, int) or i == len(kernels) - 1 else reduce
+        convolutions.append((kernel, reduce, out))
+        reduce = out
+    return convolutions
+
+
 class ConvUnit(nn.Sequential):
     """Convolution, optional batch normalisation, ReLU: (N, in, H, W) → (N, out, ⌈H/stride⌉, ⌈W/stride⌉).
 
-    The padding is `kernel_size // 2`, so that stride 1 keeps the size of the map; `kernel_size` is odd. With
-    `depth_multiplier` the convolution is separable: that many k×k filters on each input channel, without bias,
-    then a 1×1 convolution. Raises ValueError for an even kernel.
+    `kernel_size` is a side or (height, width), of odd numbers; the padding is half of it, so that stride 1 keeps the
+    size of the map. With `depth_multiplier` the convolution is separable: that many filters of this size on each
+    input channel, without bias, then a 1×1 convolution. Raises ValueError for an even kernel.
     """
 
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int,
+        kernel_size: int | tuple[int, int],
         stride: int = 1,
         *,
         bias: bool = True,
@@ -52,17 +68,17 @@ class ConvUnit(nn.Sequential):
         eps: float = 1e-5,
         depth_multiplier: int = 0,
     ):
-        if kernel_size % 2 == 0:
+        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
+        if not all(side % 2 for side in kernel):
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        padding = tuple(side // 2 for side in kernel)
         parts = OrderedDict()
         if depth_multiplier:
             spread = in_channels * depth_multiplier
-            parts["depthwise"] = nn.Conv2d(
-                in_channels, spread, kernel_size, stride, kernel_size // 2, groups=in_channels, bias=False
-            )
+            parts["depthwise"] = nn.Conv2d(in_channels, spread, kernel, stride, padding, groups=in_channels, bias=False)
             parts["conv"] = nn.Conv2d(spread, out_channels, 1, bias=bias)
         else:
-            parts["conv"] = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=bias)
+            parts["conv"] = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=bias)
         if batch_norm:
             parts["bn"] = nn.BatchNorm2d(out_channels, eps=eps)
         parts["relu"] = nn.ReLU(inplace=True)
@@ -75,8 +91,10 @@ class Inception(nn.Module):
     (N, in_channels, H, W) → (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉).
 
     `widths` are six numbers, see `Widths`. `five_by_five` says what stands in the 5×5 path: "5x5" (the paper), "3x3"
-    (torchvision), "two 3x3" (pytorch-cifar, Inception-v2) or, for experiments, "1x1" and "7x7". `pool` is "max" or
-    "avg". `unit` makes a convolution unit; the designs pass one with batch normalisation.
+    (torchvision), "two 3x3" (pytorch-cifar, Inception-v2), "1x5 5x1" (as Inception-v3 factorises) or, for experiments,
+    "1x1" and "7x7"; `three_by_three` in the 3×3 path: "3x3" or "1x3 3x1". With `separable` these kernels are depthwise
+    convolutions, each followed by a 1×1 (Xception). `pool` is "max" or "avg". `unit` makes a convolution unit; the
+    designs pass one with batch normalisation.
 
     Raises ValueError for an unknown option, a width that is negative, or a path with half its widths.
     """
@@ -86,12 +104,15 @@ class Inception(nn.Module):
         in_channels: int,
         widths: Widths,
         *,
+        three_by_three: str = "3x3",
         five_by_five: str = "5x5",
+        separable: bool = False,
         pool: str = "max",
         stride: int = 1,
         unit=ConvUnit,
     ):
         w = _checked(in_channels, widths)
+        check_one_of("three_by_three", three_by_three, THREE_BY_THREE)
         check_one_of("five_by_five", five_by_five, FIVE_BY_FIVE)
         check_one_of("pool", pool, POOLS)
         if not isinstance(stride, int) or stride < 1:
@@ -103,19 +124,11 @@ class Inception(nn.Module):
         self.out_channels = w.out_channels(in_channels)
         if w.one:
             self.one = unit(in_channels, w.one, 1)
+        options = dict(stride=stride, unit=unit, separable=separable)
         if w.three:
-            self.three = _named(
-                reduce=unit(in_channels, w.three_reduce, 1),
-                conv=unit(w.three_reduce, w.three, 3, stride),
-            )
+            self.three = _path(in_channels, THREE_BY_THREE[three_by_three], w.three_reduce, w.three, **options)
         if w.five:
-            first, *second = FIVE_BY_FIVE[five_by_five]
-            self.five = _named(
-                reduce=unit(in_channels, w.five_reduce, 1),
-                conv=unit(w.five_reduce, w.five, first, 1 if second else stride),
-            )
-            for kernel in second:
-                self.five.add_module("conv2", unit(w.five, w.five, kernel, stride))
+            self.five = _path(in_channels, FIVE_BY_FIVE[five_by_five], w.five_reduce, w.five, **options)
         if w.pool_proj != 0:
             self.pool = _named(pool=POOLS[pool](3, stride, padding=1))
             if w.pool_proj:
@@ -178,6 +191,40 @@ def merge_ones(model: nn.Module, on: bool = True) -> nn.Module:
     for module in modules:
         module.merge_ones = on
     return model
+
+
+def _path(in_channels: int, kernels, reduce: int, width: int, *, stride: int, unit, separable: bool) -> nn.Sequential:
+    """A 1×1 reduction and the convolutions of `chain`; the last one has the stride."""
+    path = _named(reduce=unit(in_channels, reduce, 1))
+    convolutions = chain(kernels, reduce, width)
+    for i, (kernel, c_in, c_out) in enumerate(convolutions, 1):
+        spread = dict(depth_multiplier=1) if separable else {}
+        conv = unit(c_in, c_out, kernel, stride if i == len(convolutions) else 1, **spread)
+        path.add_module("conv" if i == 1 else f"conv{i}", conv)
+    return path
+
+
+class ResidualInception(nn.Module):
+    """An Inception module that adds to its input (Inception-ResNet, Szegedy et al. 2016, arXiv:1602.07261).
+
+    (N, in_channels, H, W) → (N, out_channels, H, W). `expand`, a 1×1 convolution without bias and ReLU, mixes the
+    concatenated paths before they are added; a ReLU follows the sum. Where the output has more channels than the input,
+    the input is filled up with zeros (He et al. 2015, arXiv:1512.03385, option A), where it has fewer, the input's last
+    ones are left out: neither costs anything.
+
+    `widths` and options are those of `Inception`, without the stride; ValueError is raised as there.
+    """
+
+    def __init__(self, in_channels: int, widths: Widths, **options):
+        super().__init__()
+        self.paths = Inception(in_channels, widths, **options)
+        self.out_channels = self.paths.out_channels
+        self.expand = nn.Conv2d(self.out_channels, self.out_channels, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        change = self.expand(self.paths(x))
+        missing = change.shape[1] - x.shape[1]
+        return nn.functional.relu(nn.functional.pad(x, (0, 0, 0, 0, 0, missing)) + change)
 
 
 class NaiveInception(nn.Module):

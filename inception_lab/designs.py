@@ -6,7 +6,7 @@ Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from inception_lab.blocks import FIVE_BY_FIVE, Widths, check_one_of
+from inception_lab.blocks import FIVE_BY_FIVE, THREE_BY_THREE, Widths, check_one_of
 from inception_lab.initialisation import INITIALISATIONS
 
 
@@ -118,7 +118,8 @@ class Design:
     norm: "lrn" (local response normalisation around conv2, Figure 3), "batch" (batch normalisation in
         every convolution unit, Ioffe & Szegedy 2015) or "none".
     bias: whether convolutions have a bias.
-    five_by_five: what the 5×5 path holds, see `Inception`.
+    three_by_three, five_by_five, separable: what the 3×3 and the 5×5 path hold, see `Inception`.
+    residual: whether modules of stride 1 add to their input, see `ResidualInception`.
     pool_rounding: "up" (ceil mode: 112 → 56 → 28 → 14 → 7 without padding) or "padded" (padding 1).
     final_map: side of the map that the classifier reads: 1 is the paper's average pool over the whole map (7×7 or
         another size); more keeps where things are, as the fully connected layers of AlexNet and VGG do.
@@ -137,7 +138,10 @@ class Design:
     norm: str = "lrn"
     bias: bool = True
     batch_norm_eps: float = 1e-5
+    three_by_three: str = "3x3"
     five_by_five: str = "5x5"
+    separable: bool = False
+    residual: bool = False
     pool_rounding: str = "up"
     final_map: int = 1
     hidden: int = 0
@@ -158,6 +162,7 @@ class Design:
             if row.type == "convolution" and not (row.three or row.channels):
                 raise ValueError(f"row {row.stage} must have channels, got {row}")
         check_one_of("norm", self.norm, NORMS)
+        check_one_of("three_by_three", self.three_by_three, THREE_BY_THREE)
         check_one_of("five_by_five", self.five_by_five, FIVE_BY_FIVE)
         check_one_of("pool_rounding", self.pool_rounding, ["up", "padded"])
         check_one_of("aux_pool", self.aux_pool, ["5x5/3", "adaptive"])

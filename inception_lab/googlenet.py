@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception
+from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, ResidualInception
 from inception_lab.designs import DESIGNS, MODULES, Design, Row
 from inception_lab.initialisation import INITIALISATIONS
 
@@ -117,14 +117,12 @@ def build_stage(row: Row, in_channels: int, design: Design, unit) -> tuple[nn.Mo
         pool = nn.MaxPool2d(row.patch, row.stride, padding, ceil_mode=design.pool_rounding == "up")
         return pool, in_channels
     if row.type == "inception":
-        module = Inception(
-            in_channels,
-            row.widths,
-            five_by_five=design.five_by_five,
-            pool=row.pool,
-            stride=row.stride,
-            unit=unit,
-        )
+        options = dict(pool=row.pool, unit=unit, separable=design.separable)
+        options |= dict(three_by_three=design.three_by_three, five_by_five=design.five_by_five)
+        if design.residual and row.stride == 1:
+            module = ResidualInception(in_channels, row.widths, **options)
+        else:
+            module = Inception(in_channels, row.widths, stride=row.stride, **options)
         return module, module.out_channels
     if row.type == "naive":
         module = NaiveInception(in_channels, row.one, row.three, row.five, unit=unit)

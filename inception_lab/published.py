@@ -58,8 +58,8 @@ def names(folder=None) -> list[str]:
 def table(name: str, folder=None):
     """One file of `data/reference` as a pandas DataFrame, a row a fact, in the file's order.
 
-    name: "table1", "table2", "table3" (Szegedy et al. 2014, arXiv:1409.4842), "parameter_counts", "networks"
-    or "quotes". Sizes, widths and counts are whole numbers, with <NA> where the source leaves a cell empty;
+    name: "table1", "table2", "table3" (Szegedy et al. 2014, arXiv:1409.4842), "parameter_counts", "networks",
+    "quotes" or "claims". Sizes, widths and counts are whole numbers, with <NA> where the source leaves a cell empty;
     columns in `_percent` and `_points` are decimal; `options` is a dictionary of keyword arguments for
     `inception_lab.build`; the rest is text, "" where empty. `source` is never empty.
 

@@ -79,6 +79,9 @@ CIFAR10 = RECIPES["cifar10-fast"].with_settings(
     ["options.dropout=0.4", "optimiser=adamw", "nesterov=false", "learning_rate=0.001", "schedule=one-cycle"]
     + ["warmup_epochs=2", "epochs=10", "batch=256", "label_smoothing=0", "averaging=none", "cutout=0", "compile=false"]
 )
+# For many arms: 400 steps, which end while the error still falls and leave room for differences; less than a minute on
+# one core. Without dropout a network learns more in so few steps.
+SHORT = ["train_images=6400", "epochs=2", "warmup_epochs=0.5", "batch=32", "options.dropout=0.0"]
 STUDIES = {
     study.name: study
     for study in (
@@ -136,6 +139,31 @@ STUDIES = {
                 "cosine": ["schedule=cosine"],
                 "constant": ["schedule=constant"],
                 "constant, Polyak average": ["schedule=constant", "averaging=polyak", "average_from=2"],
+            },
+        ),
+        Study(
+            "limits",
+            "At equal MACs: are the widths, the depth and the average pool of Table 1 better than others?",
+            RECIPES["shapes-laptop"].with_settings(SHORT),
+            {
+                "as in Table 1": [],
+                **{f"widths {how}": [f"options.modules=widths {how}"] for how in ("shuffled", "uniform", "× 3/4")},
+                **{f"{n} modules": [f"options.modules={n} modules"] for n in (3, 18)},
+                "no average pooling": ["options.final_map=4"],  # the side of the last map
+            },
+        ),
+        Study(
+            "descendants",
+            "At equal MACs: which idea that came after GoogLeNet makes it better?",
+            RECIPES["shapes-laptop"].with_settings(SHORT),
+            {
+                "GoogLeNet": [],
+                "5×5 → two 3×3": ["options.modules=two 3x3"],
+                "n×n → 1×n, n×1": ["options.modules=1xn nx1"],
+                "grid reduction": ["options.modules=grid reduction"],
+                "label smoothing": ["label_smoothing=0.1"],
+                "residual": ["options.modules=residual"],
+                "separable": ["options.modules=separable"],
             },
         ),
     )

@@ -7,12 +7,14 @@
 `zoo.build("googlenet-laptop", modules="3x3 alone")` does the same, and so do a recipe's options.
 """
 
+import random
 from dataclasses import replace
 from functools import partial
 from math import sqrt
 
-from inception_lab.blocks import FIVE_BY_FIVE, check_one_of
+from inception_lab.blocks import Widths, check_one_of
 from inception_lab.designs import Design, Row
+from inception_lab.equal_cost import macs_a_position, times, with_macs_of
 
 KERNELS = (1, 3, 5, 7)
 
@@ -40,7 +42,7 @@ def one_kernel(design: Design, kernel: int) -> Design:
     rows, was, channels, area, rest = [], 0, 0, 1.0, 0.0  # was: the channels in the design itself
     for row in design.table:
         if row.type == "inception":
-            wanted = macs_a_position(row, was, design.five_by_five) + rest / area
+            wanted = macs_a_position(row, was, design) + rest / area
             share = row.three_reduce / row.three
             linear, square = channels * share, kernel**2 * share
             width = max(1, round((sqrt(linear**2 + 4 * square * wanted) - linear) / (2 * square)))
@@ -68,7 +70,7 @@ def naive(design: Design) -> Design:
     rows, was, channels, area, rest = [], 0, 0, 1.0, 0.0  # was: the channels in the design itself
     for row in design.table:
         if row.type == "inception":
-            wanted = macs_a_position(row, was, design.five_by_five) + rest / area
+            wanted = macs_a_position(row, was, design) + rest / area
             share = wanted / (channels * (row.one + 9 * row.three + 25 * row.five))
             one, three, five = (max(1, round(share * width)) for width in (row.one, row.three, row.five))
             rest = (wanted - channels * (one + 9 * three + 25 * five)) * area
@@ -108,22 +110,70 @@ def three_for_five(design: Design) -> Design:
     return replace(design, table=tuple(rows), five_by_five="3x3")
 
 
-def macs_a_position(row: Row, channels: int, five_by_five: str) -> int:
-    """The multiply-accumulates of an Inception module at one position of its output, for stride 1."""
-    w = row.widths
-    kernels = FIVE_BY_FIVE[five_by_five]
-    inner = [w.five_reduce] + [w.five] * (len(kernels) - 1)
-    five = sum(k * k * c * w.five for k, c in zip(kernels, inner, strict=True))
-    return (
-        channels * (w.one + w.three_reduce + w.five_reduce + (w.pool_proj or 0)) + 9 * w.three_reduce * w.three + five
-    )
-
-
 def without_path(design: Design, *columns: str) -> Design:
     """Each module without the path of these columns of Table 1. It costs less, and its output is narrower."""
     none = dict.fromkeys(columns, 0)
     rows = (row._replace(**none) if row.type == "inception" else row for row in design.table)
     return replace(design, table=tuple(rows))
+
+
+def times_share(design: Design, share: float) -> Design:
+    """All widths of the modules times `share`: another cost, about its square."""
+    return replace(design, table=times(design.table, share))
+
+
+def with_widths(design: Design, rearrange) -> Design:
+    """Each module with the widths that `rearrange` gives it from the list of all, at equal MACs."""
+    widths = iter(rearrange([row.widths for row in design.table if row.type == "inception"]))
+    rows = (row._replace(**next(widths)._asdict()) if row.type == "inception" else row for row in design.table)
+    return with_macs_of(design, replace(design, table=tuple(rows)))
+
+
+def shuffled(widths: list) -> list:
+    """The same widths in an order drawn once, which is the same in every run."""
+    return random.Random(0).sample(widths, len(widths))
+
+
+def uniform(widths: list) -> list:
+    """The mean of each column of Table 1, for every module."""
+    means = (round(sum(column) / len(widths)) for column in zip(*widths, strict=True))
+    return [Widths(*means)] * len(widths)
+
+
+def deeper(design: Design, copies: int) -> Design:
+    """Each module `copies` times in a row, at equal MACs; with 0 copies, only the last module before each pool."""
+    rows, kept = [], design.table
+    if copies == 0:
+        following = [*design.table[1:], Row("end", "max pool", 0, 0, 0)]
+        pairs = zip(design.table, following, strict=True)
+        kept = [row for row, after in pairs if row.type != "inception" or after.type != "inception"]
+    for row in kept:
+        rows.append(row)
+        if row.type == "inception":
+            rows += [row._replace(stage=f"{row.stage}_{n}") for n in range(2, copies + 1)]
+    heads = tuple(stage for stage in design.aux_after if stage in [row.stage for row in rows])
+    return with_macs_of(design, replace(design, table=tuple(rows), aux_after=heads))
+
+
+def grid_reduction(design: Design) -> Design:
+    """Strided modules in place of the pools between modules (Inception-v3, Figure 10), at equal MACs.
+
+    Convolutions with stride 2 stand beside the pool, with the widths of the module before it, so that no map is
+    narrowed before its width has grown.
+    """
+    rows = []
+    for row in design.table:
+        if row.type == "max pool" and rows[-1].type == "inception":
+            before = rows[-1]
+            stage = before.stage[:-1] + chr(ord(before.stage[-1]) + 1)  # after 3b comes 3c
+            row = before._replace(stage=stage, stride=2, one=0, pool_proj=None)
+        rows.append(row)
+    return with_macs_of(design, replace(design, table=tuple(rows)))
+
+
+def with_fields(design: Design, **fields) -> Design:
+    """Some fields of the design replaced, at equal MACs."""
+    return with_macs_of(design, replace(design, **fields))
 
 
 MODULES = {
@@ -135,4 +185,16 @@ MODULES = {
     "without 3x3": lambda design: without_path(design, "three_reduce", "three"),
     "without 5x5": lambda design: without_path(design, "five_reduce", "five"),
     "without pool": lambda design: without_path(design, "pool_proj"),
+    # Notebook 11. What was wrong: are the widths and the depth the best ones?
+    "widths × 3/4": partial(times_share, share=3 / 4),
+    "widths shuffled": partial(with_widths, rearrange=shuffled),
+    "widths uniform": partial(with_widths, rearrange=uniform),
+    "3 modules": partial(deeper, copies=0),
+    "18 modules": partial(deeper, copies=2),
+    # And what came next.
+    "two 3x3": partial(with_fields, five_by_five="two 3x3"),
+    "1xn nx1": partial(with_fields, three_by_three="1x3 3x1", five_by_five="1x5 5x1"),
+    "grid reduction": grid_reduction,
+    "residual": partial(with_fields, residual=True),
+    "separable": partial(with_fields, separable=True),
 }

@@ -7,7 +7,16 @@ import torch
 from torch import nn
 
 from inception_lab import build
-from inception_lab.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, Widths, merge_ones
+from inception_lab.blocks import (
+    AuxiliaryHead,
+    ConvUnit,
+    Inception,
+    NaiveInception,
+    ResidualInception,
+    Widths,
+    chain,
+    merge_ones,
+)
 
 WIDTHS_3A = Widths(64, 96, 128, 16, 32, 32)
 
@@ -32,7 +41,7 @@ def lit_side(response):
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
-@pytest.mark.parametrize("kind, side", [("5x5", 5), ("3x3", 3), ("two 3x3", 5)])
+@pytest.mark.parametrize("kind, side", [("5x5", 5), ("3x3", 3), ("two 3x3", 5), ("1x5 5x1", 5)])
 def test_an_impulse_lights_exactly_the_kernel_of_each_path(kind, side, batch_norm):
     def unit(*args):
         return ConvUnit(*args, batch_norm=batch_norm)
@@ -41,6 +50,42 @@ def test_an_impulse_lights_exactly_the_kernel_of_each_path(kind, side, batch_nor
     impulse = torch.zeros(1, 1, 15, 15)
     impulse[0, 0, 7, 7] = 1
     assert [lit_side(channel) for channel in module(impulse)[0]] == [1, 3, side, 3]
+
+
+@pytest.mark.parametrize("options", [{"three_by_three": "1x3 3x1"}, {"separable": True}])
+def test_a_factorised_or_separable_path_sees_as_far_as_its_kernel(options):
+    module = with_unit_weights(Inception(1, Widths(1, 1, 1, 1, 1, 1), **options))
+    impulse = torch.zeros(1, 1, 15, 15)
+    impulse[0, 0, 7, 7] = 1
+    assert [lit_side(channel) for channel in module(impulse)[0]] == [1, 3, 5, 3]
+
+
+def test_the_first_half_of_a_pair_keeps_the_reduction_s_width_and_two_squares_do_not():
+    assert chain(((1, 5), (5, 1)), 16, 32) == [((1, 5), 16, 16), ((5, 1), 16, 32)]
+    assert chain((3, 3), 16, 32) == [(3, 16, 32), (3, 32, 32)]
+    module = Inception(8, Widths(1, 2, 3, 4, 6, 1), three_by_three="1x3 3x1", five_by_five="1x5 5x1")
+    shapes = [tuple(p.shape) for p in [*module.three.parameters(), *module.five.parameters()] if p.ndim == 4]
+    assert shapes == [(2, 8, 1, 1), (2, 2, 1, 3), (3, 2, 3, 1), (4, 8, 1, 1), (4, 4, 1, 5), (6, 4, 5, 1)]
+
+
+def test_a_separable_module_has_one_filter_a_channel():
+    module = Inception(8, Widths(1, 2, 3, 4, 6, 1), separable=True)
+    shapes = [tuple(p.shape) for p in module.five.parameters() if p.ndim == 4]
+    assert shapes == [(4, 8, 1, 1), (4, 1, 5, 5), (6, 4, 1, 1)]
+    assert module.five.conv.depthwise.groups == 4
+
+
+def test_a_residual_module_adds_the_mixed_paths_to_its_input():
+    module, x = ResidualInception(8, Widths(2, 1, 4, 1, 2, 3)), torch.randn(2, 8, 6, 6)
+    nn.init.zeros_(module.expand.weight)
+    wide = module(x)
+    assert module.out_channels == 11 and torch.equal(wide[:, :8], x.relu()) and not wide[:, 8:].any()
+    nn.init.eye_(module.expand.weight.data.view(11, 11))
+    torch.testing.assert_close(module(x)[:, 8:], module.paths(x)[:, 8:])
+    torch.testing.assert_close(module(x)[:, :8], (x + module.paths(x)[:, :8]).relu())
+    narrow = ResidualInception(8, Widths(2, 0, 0, 0, 0, 3))
+    nn.init.zeros_(narrow.expand.weight)
+    assert torch.equal(narrow(x), x[:, :5].relu())
 
 
 def test_an_impulse_at_a_corner_meets_zero_padding():
@@ -120,6 +165,7 @@ def test_the_papers_head_takes_maps_of_14_to_16_pixels(size, fits):
         ({"widths": (0, 0, 0, 0, 0, 0)}, r"at least one path"),
         ({"in_channels": 0}, r"input channels"),
         ({"five_by_five": "9x9"}, r"five_by_five must be one of '5x5', '3x3', .*, got '9x9'"),
+        ({"three_by_three": "5x5"}, r"three_by_three must be one of '3x3', '1x3 3x1', got '5x5'"),
         ({"pool": "median"}, r"pool must be one of 'max', 'avg', got 'median'"),
         ({"stride": 2}, r"stride 2 needs one=0"),
         ({"stride": 0}, r"stride must be a whole number of at least 1, got 0"),
@@ -141,6 +187,8 @@ def test_the_naive_module_names_a_wrong_width():
 def test_an_even_kernel_is_refused_because_no_padding_keeps_the_map():
     with pytest.raises(ValueError, match="kernel_size must be odd, got 4"):
         ConvUnit(3, 4, 4)
+    with pytest.raises(ValueError, match=r"kernel_size must be odd, got \(1, 4\)"):
+        ConvUnit(3, 4, (1, 4))
 
 
 @pytest.mark.parametrize("name", ["googlenet-laptop", "googlenet-uva", "inception-v2", "googlenet-d2l"])

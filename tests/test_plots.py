@@ -1,5 +1,7 @@
 """What the figures say: their labels and sizes come from the model that is drawn."""
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -115,3 +117,46 @@ def test_a_roofline_has_a_point_a_layer_under_two_limits():
     assert np.allclose(points, [(1, 1), (8, 8)])
     x, y = ax.lines[0].get_data()
     assert np.allclose(y, np.minimum(4, x)) and x.min() < 1 and x.max() > 8
+
+
+def test_the_frontier_is_what_no_other_network_beats():
+    points = pd.DataFrame({"MACs": [4, 1, 2, 2, 3, 5], "error": [5, 9, 7, 8, 7, 4]}, index=list("abcdef"))
+    assert list(plots.frontier(points, "MACs").index) == ["b", "c", "a", "f"]
+
+
+def plane():
+    return pd.DataFrame(
+        {
+            "network": ["AlexNet", "GoogLeNet"],
+            "label": ["AlexNet", ""],
+            "MACs": [7e8, 1.6e9],
+            "parameters": [6.1e7, 7e6],
+            "error": [18.2, 10.07],
+            "setting": ["10 crops", "1 crop"],
+        }
+    )
+
+
+def test_a_note_lies_on_its_point():
+    figure = plots.accuracy_cost(plane())
+    figure.canvas.draw()
+    (line,) = [line for line in figure.axes[1].lines if line.get_gid() == "parameters-1"]
+    x, y = figure.axes[1].transData.transform((7, 10.07)) / figure.bbox.size
+    assert line.get_xydata().tolist() == [[7, 10.07]]
+    made = plots.with_notes(figure, {"parameters-1": 'few <b> & "cheap"'}, "two points").data
+    left, top = map(float, re.search(r"left: ([\d.]+)%; top: ([\d.]+)%", made).groups())
+    assert (left + 0.6, top + 1.4) == pytest.approx((100 * x, 100 * (1 - y)), abs=0.02)
+    assert made.count("<span") == 1 and 'title="few &lt;b&gt; &amp; &quot;cheap&quot;"' in made
+    assert 'alt="two points"' in made and "<script" not in made
+
+
+def test_a_note_for_no_point_is_refused():
+    with pytest.raises(ValueError, match="none with gid 'MACs-7'"):
+        plots.with_notes(plots.accuracy_cost(plane()), {"MACs-7": "?"}, "")
+
+
+def test_both_planes_have_a_point_a_network_and_the_frontier():
+    for ax, cost in zip(plots.accuracy_cost(plane()).axes, ("MACs", "parameters"), strict=True):
+        gids = [line.get_gid() for line in ax.lines if line.get_gid()]
+        assert gids == [f"{cost}-0", f"{cost}-1"] and ax.get_xscale() == "log"
+        assert ("frontier" in [line.get_label() for line in ax.lines]) and texts(ax) == ["AlexNet", ""]

@@ -5,7 +5,8 @@ import torch
 
 from inception_lab import build, count
 from inception_lab.designs import DESIGNS, TABLE_1, narrow
-from inception_lab.variants import KERNELS, MODULES, macs_a_position, vary
+from inception_lab.equal_cost import macs_a_position, module_macs, times, with_macs_of
+from inception_lab.variants import KERNELS, MODULES, shuffled, vary
 
 DESIGN = DESIGNS["googlenet-laptop"]
 
@@ -64,15 +65,79 @@ def test_three_for_five_changes_one_path_at_equal_cost(name):
         build(name, modules="3x3 for 5x5", five_by_five="3x3")
 
 
-@pytest.mark.parametrize("five_by_five", ["5x5", "3x3", "two 3x3"])
-def test_the_formula_for_a_modules_macs_is_what_the_counter_finds(five_by_five):
-    costs = count("googlenet", modules="inception", five_by_five=five_by_five).by_stage()["macs"]
-    positions = {"3": 28**2, "4": 14**2, "5": 7**2}
-    channels = 192
+CHANGED = [{"five_by_five": kind} for kind in ("5x5", "3x3", "two 3x3", "1x5 5x1")]
+CHANGED += [{"three_by_three": "1x3 3x1"}, {"separable": True}, {"residual": True}]
+
+
+@pytest.mark.parametrize("fields", CHANGED, ids=str)
+def test_the_formula_for_a_modules_macs_is_what_the_counter_finds(fields):
+    costs = count("googlenet", **fields).by_stage()["macs"]
+    design, positions, channels = vary(DESIGNS["googlenet"], **fields), {"3": 28**2, "4": 14**2, "5": 7**2}, 192
     for row in (row for row in TABLE_1 if row.type == "inception"):
-        found = macs_a_position(row, channels, five_by_five) * positions[row.stage[-2]]
+        found = macs_a_position(row, channels, design) * positions[row.stage[-2]]
         assert found == costs[row.stage]
         channels = row.widths.out_channels(channels)
+    modules = [stage for stage in costs.index if stage.startswith("inception")]
+    assert module_macs(design) * 224**2 == pytest.approx(costs[modules].sum())
+
+
+def test_the_formula_holds_for_strided_modules():
+    design = DESIGNS["inception-v2"]
+    costs = count("inception-v2").by_stage()["macs"]
+    modules = [stage for stage in costs.index if stage.startswith("inception")]
+    assert module_macs(design) * 224**2 == pytest.approx(costs[modules].sum())
+
+
+EQUAL = ["widths shuffled", "widths uniform", "3 modules", "18 modules"]
+EQUAL += ["two 3x3", "1xn nx1", "grid reduction", "residual", "separable"]
+
+
+@pytest.mark.parametrize("modules", EQUAL)
+@pytest.mark.parametrize("name, classes", [("googlenet-laptop", 10), ("googlenet", 1000)])
+def test_changed_modules_cost_what_the_design_s_own_do(name, classes, modules):
+    whole, changed = (count(name, num_classes=classes, modules=m, aux=False).macs for m in ("inception", modules))
+    assert changed == pytest.approx(whole, rel=0.001)
+
+
+def test_a_share_changes_sums_of_widths_and_no_column_that_is_empty():
+    for share in (0.3, 0.75, 1, 4 / 3):
+        rows = [(a.widths, b.widths) for a, b in zip(TABLE_1, times(TABLE_1, share), strict=True)]
+        assert all((a > 0) == (b > 0) for old, new in rows for a, b in zip(old, new, strict=True))
+        old, new = (sum(sum(widths) for widths in side) for side in zip(*rows[4:], strict=True))
+        assert abs(new - share * old) <= 1
+    assert times(TABLE_1, 1) == TABLE_1
+
+
+def test_a_design_of_the_wanted_cost_is_left_as_it_is():
+    assert module_macs(with_macs_of(DESIGN, DESIGN)) == pytest.approx(module_macs(DESIGN), rel=1e-3)
+
+
+def test_rearranged_widths_are_those_of_table_1_times_one_share():
+    own = [row.widths for row in TABLE_1 if row.type == "inception"]
+    means = [sum(column) / 9 for column in zip(*own, strict=True)]
+    wanted = {"shuffled": shuffled(own), "uniform": [means] * 9}
+    assert sorted(wanted["shuffled"]) == sorted(own) and wanted["shuffled"] != own
+    for how, widths in wanted.items():
+        table = vary(DESIGNS["googlenet"], modules=f"widths {how}").table
+        found = [row.widths for row in table if row.type == "inception"]
+        share = sum(map(sum, found)) / sum(map(sum, widths))
+        for mine, theirs in zip(found, widths, strict=True):
+            assert all(abs(a - share * b) <= 1 for a, b in zip(mine, theirs, strict=True)), how
+
+
+@pytest.mark.parametrize("modules, number", [("3 modules", 3), ("18 modules", 18), ("grid reduction", 11)])
+def test_depth_is_changed_by_whole_modules(modules, number):
+    built = modules_of("googlenet-laptop", modules)
+    assert len(built) == number
+    if modules == "grid reduction":
+        assert [hasattr(m, "one") for m in built] == [True, True, False, *[True] * 5, False, True, True]
+        x = build("googlenet-laptop", 10, modules=modules, aux=False).eval()
+        assert x.stages.count("pool3") == 0 and x(torch.randn(1, 3, 64, 64)).shape == (1, 10)
+
+
+def test_heads_stay_where_their_module_does():
+    assert vary(DESIGN, modules="3 modules").aux_after == ()
+    assert vary(DESIGN, modules="18 modules").aux_after == DESIGN.aux_after
 
 
 @pytest.mark.parametrize(
@@ -118,6 +183,7 @@ def test_a_wrong_option_is_named(options, message):
         build("googlenet-laptop", **options)
 
 
-def test_every_kind_of_module_can_be_built():
+def test_every_kind_of_module_can_be_built_and_run():
     for modules in MODULES:
-        assert len(modules_of("googlenet-laptop", modules)) == 9
+        model = build("googlenet-laptop", 10, modules=modules, aux=False).eval()
+        assert model(torch.randn(1, 3, 64, 64)).shape == (1, 10), modules

@@ -19,6 +19,7 @@ from inception_lab.plots.lens import (
     scores,
     tuning_by_path,
 )
+from inception_lab.plots.plane import accuracy_cost, frontier, with_notes
 from inception_lab.plots.speed import roofline
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
