@@ -13,7 +13,7 @@ NOTEBOOKS = ROOT / "notebooks"
 LEDGER = published.table("claims")
 
 
-@pytest.mark.parametrize("row", LEDGER.itertuples(), ids=lambda row: row.id)
+@pytest.mark.parametrize("row", list(LEDGER.itertuples()), ids=lambda row: row.id)
 def test_the_figure_of_a_claim_is_what_its_cell_prints(row):
     assert claims.problems(row, NOTEBOOKS) == []
 
