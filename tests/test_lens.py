@@ -306,3 +306,8 @@ def test_a_folder_or_a_broken_file_is_told(tmp_path):
     (tmp_path / "a.jpg").write_text("no image")
     with pytest.raises(ValueError, match="cannot be read as one"):
         lens.photograph(tmp_path / "a.jpg")
+
+
+def test_a_network_that_is_looked_into_already_can_be_again(network, images):
+    again = lens.Network(network.network, mean=network.mean.flatten().tolist(), std=network.std.flatten().tolist())
+    torch.testing.assert_close(again(images[:4]), network(images[:4]))

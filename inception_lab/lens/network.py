@@ -49,7 +49,7 @@ class Network(nn.Module):
         for unit in self.network.modules():
             if isinstance(unit, nn.ReLU):
                 unit.inplace = False
-            elif isinstance(unit, ConvUnit) and hasattr(unit, "bn"):
+            elif isinstance(unit, ConvUnit) and isinstance(getattr(unit, "bn", None), nn.BatchNorm2d):
                 unit.conv, unit.bn = fuse_conv_bn_eval(unit.conv, unit.bn).requires_grad_(False), nn.Identity()
         self.network.to(memory_format=torch.channels_last)
         for key, values in {"mean": mean, "std": std}.items():
