@@ -45,7 +45,7 @@ def arguments(words):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_is_one_that_the_library_takes(page):
-    assert commands(page)
+    assert commands(page) or page.stem not in ("gpu-runs", "scaling")
     for words in commands(page):
         args = cli._parser().parse_args(arguments(words))
         if args.run is cli._train:
