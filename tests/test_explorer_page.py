@@ -374,5 +374,6 @@ def test_the_first_view_of_a_network_of_full_width_takes_under_two_seconds(wide,
     last.click()
     tab.wait_for_selector(".patches, .error")
     assert tab.inner_text("#unit-name") == "inception_5b.pool:127"
+    tab.wait_for_function("e => e.style.cssText.includes('--row')", arg=last.element_handle())  # drawn when it is seen
     assert background(tab, last) == ("inception_5b-small.webp", 31, 31)
     assert {"inception_5b-small.webp", "inception_5b.js"} <= set(open_page.files)
