@@ -187,7 +187,7 @@ def test_an_image_does_not_depend_on_its_company(network):
 
 def test_the_objective_grows_and_images_stay_images(network):
     for how in (dict(parametrisation=lens.Pixels(decorrelate=False), transforms=[]), {}):
-        seen = lens.visualize(network, lens.logit("ring") - 0.1 * lens.logit("disc"), steps=24, **how, **QUIET)
+        seen = lens.visualize(network, lens.logit("dots") - 0.1 * lens.logit("disc"), steps=24, **how, **QUIET)
         assert seen.history[-4:].mean() > seen.history[:4].mean() + 1
         assert seen.images.min() >= 0 and seen.images.max() <= 1 and seen.excitation.isinf().all()
 
