@@ -370,7 +370,7 @@ def test_the_first_view_of_a_network_of_full_width_takes_under_two_seconds(wide,
     assert {"run.js", "conv1-small.webp"} <= set(open_page.files)
     assert not {"inception_5b-small.webp", "inception_5b.js"} & set(open_page.files)  # loaded when needed
     stage = next(stage for stage in modules if stage["name"] == "inception_5b")
-    number = max(set(range(min(1024, stage["pictured"]))) - set(stage["dead"]))  # dead units have no picture
+    number = max(set(range(stage["units"])) - set(stage["dead"]))  # dead units have no picture
     last = tile(tab, "inception_5b", number)
     last.scroll_into_view_if_needed()
     last.click()
