@@ -135,8 +135,11 @@ class Inception(nn.Module):
                 self.pool.add_module("project", unit(in_channels, w.pool_proj, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.merge_ones:
-            return torch.cat([path(x) for path in self.children()], dim=1)
+        if self.merge_ones:  # the same function by fewer convolutions, see `merge_ones` below
+            return self._merged(x)
+        return torch.cat([path(x) for path in self.children()], dim=1)
+
+    def _merged(self, x: torch.Tensor) -> torch.Tensor:
         paths = [(name, [path] if name == "one" else list(path)) for name, path in self.named_children()]
         firsts = merged([layers.pop(0) for name, layers in paths if name != "pool"], x)
         outputs = []
