@@ -53,3 +53,14 @@ def real_images(tmp_path_factory):
         return place
 
     return unpack
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For all tests of a module that asks for it: small networks take longer with more threads."""
+    import torch  # here, because not every test needs it
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -23,12 +23,7 @@ OPTIONS = dict(length=60, steps=3, size=16, progress=False)
 DEAD = "inception_3a.three:2"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_run(folder: Path, network: str = "tiny-bn", data: str = "stripes") -> Path:
