@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import tiny
 import torch
-from test_training import history, one_thread, quietly  # noqa: F401, a fixture is asked for by name
+from test_training import history, quietly
 
 from inception_lab import energy
 from inception_lab.progress import Clock

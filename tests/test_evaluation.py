@@ -11,7 +11,7 @@ import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save
-from test_training import one_thread, quietly  # noqa: F401, a fixture is asked for by name
+from test_training import quietly
 from torchmetrics.functional.classification import multiclass_calibration_error
 from torchvision.transforms.v2 import functional as F
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import one_thread  # noqa: F401, a fixture is asked for by name
 from torchvision.io import write_png
 
 from inception_lab import datasets

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from test_runs import KEPT
-from test_training import history, one_thread  # noqa: F401, a fixture is asked for by name
+from test_training import history
 from torchvision.transforms.v2.functional import resize
 
 from inception_lab import datasets

@@ -13,7 +13,7 @@ import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_training import history, one_thread, quietly  # noqa: F401, a fixture is asked for by name
+from test_training import history, quietly
 
 from inception_lab import checkpoints
 from inception_lab.checkpoints import RunError

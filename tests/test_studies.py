@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import tiny
 import torch
-from test_training import history, one_thread  # noqa: F401, a fixture is asked for by name
+from test_training import history
 from torch import nn
 
 from inception_lab import checkpoints, cli, count, datasets, studies, zoo
