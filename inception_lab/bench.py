@@ -25,7 +25,7 @@ from torch import nn
 
 from inception_lab.blocks import check_one_of, merge_ones
 from inception_lab.costs import count
-from inception_lab.fast import fast
+from inception_lab.fast import compiled, fast
 from inception_lab.fused import FusedConv
 from inception_lab.googlenet import from_torchvision
 from inception_lab.runs import git_commit
@@ -33,9 +33,6 @@ from inception_lab.training import loss
 
 SIZE, CLASSES = 224, 1000
 LAST = torch.channels_last
-FROZEN = {"freezing": True}
-
-
 TASKS = ("inference", "training")
 
 
@@ -96,11 +93,10 @@ def inference(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
     ours, relaid = from_torchvision(original.state_dict()).to(images.device).eval(), images.to(memory_format=LAST)
     half = torch.bfloat16
 
-    def theirs(dtype=torch.float32, options=None):
+    def theirs(dtype=torch.float32, **options):
         model = from_state(original).eval().to(dtype=dtype, memory_format=LAST)
-        model = model if options is None else torch.compile(model, options=options, dynamic=False)
-        inputs = relaid.to(dtype)
-        return lambda: model(inputs)
+        call, inputs = compiled(model, images.device.type, **options) if options else model, relaid.to(dtype)
+        return lambda: call(inputs)
 
     def twin(dtype=torch.float32, compile=False):
         model = fast(ours, dtype=dtype, compile=compile)
@@ -115,11 +111,10 @@ def inference(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
         "twin, bf16": (False, half, twin(half)),
     }
     if compile:
-        graphs = {"triton.cudagraphs": True} if images.is_cuda and len(images) == 1 else {}
         calls |= {
-            "torchvision, compiled": (True, torch.float32, theirs(options=graphs)),
-            "torchvision, compiled, frozen": (True, torch.float32, theirs(options=FROZEN | graphs)),
-            "torchvision, compiled, frozen, bf16": (True, half, theirs(half, FROZEN | graphs)),
+            "torchvision, compiled": (True, torch.float32, theirs(freeze=False)),
+            "torchvision, compiled, frozen": (True, torch.float32, theirs(freeze=True)),
+            "torchvision, compiled, frozen, bf16": (True, half, theirs(half, freeze=True)),
             "twin, compiled": (True, torch.float32, twin(compile=True)),
             "twin, compiled, bf16": (True, half, twin(half, compile=True)),
         }

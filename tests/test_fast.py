@@ -15,7 +15,7 @@ from inception_lab.blocks import ConvUnit
 from inception_lab.datasets import in_memory, load
 from inception_lab.designs import Row
 from inception_lab.fast import PIXELS_AT_ONCE, Twin, fast
-from inception_lab.fused import SHAPES_KEPT, FusedConv, FusedResponseNorm
+from inception_lab.fused import ONEDNN, SHAPES_KEPT, FusedConv, FusedResponseNorm
 from inception_lab.googlenet import GoogLeNet
 from inception_lab.records import PLACE
 from inception_lab.runs import load_model
@@ -186,6 +186,31 @@ def test_compiled_it_is_the_same_function():
     twin = fast(model, compile=True)
     assert difference(twin, model, torch.randn(2, 3, 16, 16)) < 1e-4
     assert count(twin, 16).macs == count(model, 16).macs
+
+
+@pytest.mark.slow
+def test_compiled_twins_of_one_design_have_each_their_own_weights_type_and_size():
+    models = [randomise(GoogLeNet(NETWORKS["tiny-lrn"]), seed) for seed in range(3)]
+    twins = [fast(model, compile=True) for model in models]
+    for size in (16, 20):
+        images = torch.randn(2, 3, size, size)
+        for model, twin in zip(models, twins, strict=True):
+            assert difference(twin, model, images) < 1e-4
+    rounded = difference(fast(models[0], dtype=torch.bfloat16, compile=True), models[0], images)
+    assert 1e-4 < rounded < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ONEDNN is None, reason="packed weights are oneDNN's")
+def test_the_compiler_packs_the_weights_and_computes_relu_with_the_convolution():
+    from torch._inductor.utils import run_and_get_code
+
+    twin = fast(randomise(GoogLeNet(NETWORKS["tiny-lrn"])), compile=True)
+    _, (code,) = run_and_get_code(twin, torch.randn(2, 3, 16, 16))
+    convolutions = [line for line in code.splitlines() if "= torch.ops.mkldnn._convolution_pointwise" in line]
+    assert len(convolutions) == sum(isinstance(module, FusedConv) for module in twin.modules())
+    assert all("_frozen_param" in line and "'relu'" in line for line in convolutions)
+    assert "extern_kernels.convolution" not in code
 
 
 # --- what is refused
