@@ -152,6 +152,19 @@ STUDIES = {
                 "no average pooling": ["options.final_map=4"],  # the side of the last map
             },
         ),
+        # So few images that the network can learn them by heart, and long enough for it to do so.
+        Study(
+            "overfitting",
+            "With few images: do the average pool and dropout keep the network from learning them by heart?",
+            RECIPES["shapes-laptop"].with_settings(["train_images=1000", "epochs=32", "options.dropout=0.0"]),
+            {
+                "average pool": [],
+                "average pool, dropout 40 %": ["options.dropout=0.4"],
+                "fully connected": ["options.final_map=4"],  # the side of the last map
+                "fully connected, dropout 40 %": ["options.final_map=4", "options.dropout=0.4"],
+            },
+            seeds=5,
+        ),
         Study(
             "descendants",
             "At equal MACs: which idea that came after GoogLeNet makes it better?",
