@@ -79,9 +79,6 @@ CIFAR10 = RECIPES["cifar10-fast"].with_settings(
     ["options.dropout=0.4", "optimiser=adamw", "nesterov=false", "learning_rate=0.001", "schedule=one-cycle"]
     + ["warmup_epochs=2", "epochs=10", "batch=256", "label_smoothing=0", "averaging=none", "cutout=0", "compile=false"]
 )
-# For many arms: 400 steps, which end while the error still falls and leave room for differences; less than a minute on
-# one core. Without dropout a network learns more in so few steps.
-SHORT = ["train_images=6400", "epochs=2", "warmup_epochs=0.5", "batch=32", "options.dropout=0.0"]
 STUDIES = {
     study.name: study
     for study in (
@@ -144,7 +141,7 @@ STUDIES = {
         Study(
             "limits",
             "At equal MACs: are the widths, the depth and the average pool of Table 1 better than others?",
-            RECIPES["shapes-laptop"].with_settings(SHORT),
+            RECIPES["shapes-laptop"],
             {
                 "as in Table 1": [],
                 **{f"widths {how}": [f"options.modules=widths {how}"] for how in ("shuffled", "uniform", "× 3/4")},
@@ -168,7 +165,7 @@ STUDIES = {
         Study(
             "descendants",
             "At equal MACs: which idea that came after GoogLeNet makes it better?",
-            RECIPES["shapes-laptop"].with_settings(SHORT),
+            RECIPES["shapes-laptop"],
             {
                 "GoogLeNet": [],
                 "5×5 → two 3×3": ["options.modules=two 3x3"],
