@@ -160,7 +160,6 @@ STUDIES = {
                 "fully connected": ["options.final_map=4"],  # the side of the last map
                 "fully connected, dropout 40 %": ["options.final_map=4", "options.dropout=0.4"],
             },
-            seeds=5,
         ),
         Study(
             "descendants",

@@ -29,7 +29,8 @@ def path_maps(photograph, maps: dict):
     figure, axes = plt.subplots(len(maps), count + 1, figsize=(1.05 * (count + 1), 1.1 * len(maps)))
     for line, (path, values) in zip(axes, maps.items(), strict=True):
         line[0].imshow(photograph)
-        line[0].set_title(PATH_LABELS[path], color=PATHS[path], fontsize=9, fontweight="bold")
+        line[0].set_title(PATH_LABELS[path], color=INK, fontsize=9)
+        path_bar(line[0], path)
         for ax, value in zip(line[1:], np.asarray(values), strict=False):
             ax.imshow(value, cmap=ramp(PATHS[path]))
         for ax in line:
@@ -37,16 +38,22 @@ def path_maps(photograph, maps: dict):
     return figure
 
 
+def path_bar(ax, path: str) -> None:
+    """A bar in the colour of a path at the left of an image: letters in such colours would be hard to read."""
+    ax.plot([-0.05, -0.05], [0, 1], color=PATHS[path], lw=3, transform=ax.transAxes, clip_on=False)
+
+
 def picture_rows(rows: dict, titles: list[str] | None = None, side: float = 1.1):
     """Draw rows of images (N, 3, H, W) from 0 to 1, each row with its name on the left. Returns the figure.
 
-    A name that is a path, or ends in one ("inception_4a.five"), is written in the path's colour.
+    A row whose name is a path, or ends in one ("inception_4a.five"), has a bar in the path's colour.
     """
     count = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(len(rows), count, figsize=(side * count + 1.3, side * len(rows) + 0.25), squeeze=False)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
-        colour = PATHS.get(name.rpartition(".")[2], INK)
-        line[0].text(-0.08, 0.5, name, ha="right", va="center", transform=line[0].transAxes, color=colour, fontsize=9)
+        line[0].text(-0.12, 0.5, name, ha="right", va="center", transform=line[0].transAxes, color=INK, fontsize=9)
+        if (path := name.rpartition(".")[2]) in PATHS:
+            path_bar(line[0], path)
         for ax, image in zip(line, images, strict=False):
             ax.imshow(np.asarray(image).transpose(1, 2, 0))
         for ax in line:
@@ -94,7 +101,7 @@ def preferred_scales(panels: dict):
         ax.axvline(0, color=QUIET, lw=0.8)
         names = [module.removeprefix("inception_") for module in verdict.index]
         ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), title=title)
-        ax.set(xlabel="octaves (1: twice as large)")
+        ax.set(xlabel="difference (octaves; 1: twice as large)")
     return figure
 
 

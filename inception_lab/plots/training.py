@@ -39,14 +39,16 @@ def run_curves(groups: dict):
 
     Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(groups), figsize=(max(6, 4 * len(groups)), 3.4), squeeze=False)
+    size = (max(6, 4 * len(groups)), 3.4)
+    figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
     for ax, (group, histories) in zip(axes[0], groups.items(), strict=True):
         for history in histories.values():
             ax.plot(history["epoch"], history["train_top1_error"], ls="--", color=QUIET, lw=1)
             ax.plot(history["epoch"], history["val_top1_error"], color=HIGHLIGHT, alpha=0.7)
         epochs = range(1, int(history["epoch"].max()) + 1)
-        ax.set(xlabel="epochs", ylabel="top-1 error (%)", ylim=(0, None), xticks=epochs[:: -(-len(epochs) // 6)])
+        ax.set(xlabel="epoch", ylim=(0, None), xticks=epochs[:: -(-len(epochs) // 8)])
         ax.set_title(f"{group}: {len(histories)} run{'s' if len(histories) > 1 else ''}")
+    axes[0, 0].set(ylabel="top-1 error (%)")
     axes[0, 0].plot([], [], ls="--", color=QUIET, label="training, as it went")
     axes[0, 0].plot([], [], color=HIGHLIGHT, label="validation")
     axes[0, 0].legend(fontsize=8)
@@ -84,10 +86,10 @@ def confusion(counts, classes: list[str], ax=None):
     ax = ax or plt.subplots(figsize=(1.5 + 0.45 * len(classes), 1 + 0.38 * len(classes)))[1]
     ax.imshow(wrong, cmap=ramp(HIGHLIGHT), aspect="auto")
     for i, j in zip(*np.nonzero(wrong), strict=True):
-        ax.text(j, i, wrong[i, j], ha="center", va="center", fontsize=8, color=INK)
+        ax.text(j, i, wrong[i, j], ha="center", va="center", fontsize=8, color="black")
     places = range(len(classes))
     ax.set(xticks=places, yticks=places, yticklabels=classes, xlabel="taken for", ylabel="right class")
-    ax.set_title("How often which class was taken for which")
+    ax.set_title("Images of a class (row) taken for another (column)")
     ax.set_xticks(places, classes, rotation=40, ha="right", rotation_mode="anchor")
     return ax
 
@@ -98,14 +100,14 @@ def reliability(bins: dict):
     The area of a point is in proportion to the number of images in its bin.
     """
     ax = plt.subplots(figsize=(4.8, 4.4))[1]
-    ax.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls="--")
+    ax.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls="--", label="as sure as right")
     for name, rows in bins.items():
         rows = rows[rows["images"] > 0]
         (line,) = ax.plot(rows["confidence"], rows["accuracy"], lw=1, label=name)
         sizes = 400 * rows["images"] / rows["images"].sum() + 6
         ax.scatter(rows["confidence"], rows["accuracy"], s=sizes, color=line.get_color(), alpha=0.6)
     ax.set(xlabel="confidence: the largest probability", ylabel="share of images that are right")
-    ax.set(xlim=(0, 1.03), ylim=(0, 1.03), title="Right as often as it is sure?")
+    ax.set(xlim=(0, 1.05), ylim=(0, 1.08), title="Right as often as it is sure?")
     ax.legend(loc="upper left")
     return ax
 
@@ -113,17 +115,19 @@ def reliability(bins: dict):
 def crop_ladders(ladders: dict):
     """Draw error against forward passes: title → DataFrame with the columns crops, models, passes, error, a panel each.
 
-    A line a number of models joins its crops. Where there is a column `runs` with the errors of single ensembles,
-    each is a small dot. Returns the figure.
+    A line a number of models joins its crops; a number has one colour in all panels. Where there is a column `runs`
+    with the errors of single ensembles, each is a small dot. Returns the figure.
     """
     figure, axes = plt.subplots(1, len(ladders), figsize=(5.2 * len(ladders), 3.8), squeeze=False)
+    numbers = sorted({n for table in ladders.values() for n in table["models"]})
+    colours = dict(zip(numbers, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     for ax, (title, table) in zip(axes[0], ladders.items(), strict=True):
         for models, rows in table.groupby("models"):
-            label = f"{models} model{'s' if models > 1 else ''}"
-            (line,) = ax.plot(rows["passes"], rows["error"], marker="o", label=label)
+            label, colour = f"{models} model{'s' if models > 1 else ''}", colours.get(models)
+            ax.plot(rows["passes"], rows["error"], marker="o", label=label, color=colour)
             for row in rows.itertuples() if "runs" in rows else ():
-                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=line.get_color(), alpha=0.4, ms=4)
-        ax.set(xscale="log", xlabel="forward passes an image", ylabel="error (%)", ylim=(0, None), title=title)
+                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=colour, alpha=0.4, ms=4)
+        ax.set(xscale="log", xlabel="forward passes an image", ylabel=f"{title} error (%)", ylim=(0, None))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.legend(fontsize=8)
     return figure
