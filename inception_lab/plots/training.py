@@ -46,9 +46,9 @@ def run_curves(groups: dict):
             ax.plot(history["epoch"], history["train_top1_error"], ls="--", color=QUIET, lw=1)
             ax.plot(history["epoch"], history["val_top1_error"], color=HIGHLIGHT, alpha=0.7)
         epochs = range(1, int(history["epoch"].max()) + 1)
-        ax.set(xlabel="epoch", ylim=(0, None), xticks=epochs[:: -(-len(epochs) // 8)])
+        ax.set(xlabel="epoch", xticks=epochs[:: -(-len(epochs) // 8)])
         ax.set_title(f"{group}: {len(histories)} run{'s' if len(histories) > 1 else ''}")
-    axes[0, 0].set(ylabel="top-1 error (%)")
+    axes[0, 0].set(ylabel="top-1 error (%)", ylim=(0, None))  # of all panels
     axes[0, 0].plot([], [], ls="--", color=QUIET, label="training, as it went")
     axes[0, 0].plot([], [], color=HIGHLIGHT, label="validation")
     axes[0, 0].legend(fontsize=8)
