@@ -3,6 +3,7 @@
 Tensors are (N, C, H, W). Sections and figures cited are those of Szegedy et al. 2014, arXiv:1409.4842.
 """
 
+import difflib
 from collections import OrderedDict
 from typing import NamedTuple
 
@@ -308,9 +309,11 @@ def _named(**modules: nn.Module) -> nn.Sequential:
 
 
 def check_one_of(name: str, value, allowed) -> None:
-    """Raise ValueError, naming the argument and what is allowed, unless `value` is among `allowed`."""
+    """Raise ValueError, naming the argument, what is allowed and what is close, unless `value` is among `allowed`."""
     if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        close = difflib.get_close_matches(str(value), [a for a in allowed if isinstance(a, str)], n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
 
 
 def _checked(in_channels: int, widths) -> Widths:

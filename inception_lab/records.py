@@ -65,7 +65,7 @@ def record(
     if not source.metrics:
         raise RunError(f"{source.path} holds no finished run")
     if target.exists():
-        raise RunError(f"{target} is there already: choose another name, or delete it")
+        raise RunError(f"{target} is there already: give the copy another name (--name)")
     with safe_open(source.path / "model.safetensors", framework="pt") as file:
         classes = json.loads(file.metadata()["classes"])
     pictures = None if data is None else worst(predictions(source.path), datasets.load(data, "val"))

@@ -153,6 +153,8 @@ def load_model(folder: str | Path) -> tuple[nn.Module, dict]:
     Raises RunError for a folder without finished weights, and for weights that are truncated or no run's.
     """
     path = Path(folder) / "model.safetensors"
+    if not Path(folder).exists():
+        raise RunError(f"{folder} does not exist: a run folder is wanted, as `inception-lab train` makes")
     if not path.exists():
         raise RunError(f"{folder} has no model.safetensors: it is no run folder, or its run is not finished")
     try:

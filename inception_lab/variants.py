@@ -26,7 +26,7 @@ def vary(design: Design, modules: str = "inception", **fields) -> Design:
     """
     allowed = sorted(Design.__dataclass_fields__.keys() - {"table", "num_classes"})
     for name in fields:
-        check_one_of("option", name, [*allowed, "aux", "in_channels", "modules"])
+        check_one_of("option", name, [*allowed, "aux", "in_channels", "modules", "num_classes"])
     check_one_of("modules", modules, MODULES)
     fields = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}  # from JSON
     return MODULES[modules](replace(design, **fields))

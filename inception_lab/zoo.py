@@ -52,9 +52,9 @@ def entry(name: str) -> Entry:
     """The zoo's entry of that name; ValueError for an unknown one, offering the closest."""
     if name in ZOO:
         return ZOO[name]
-    close = difflib.get_close_matches(str(name).lower().replace("_", "-"), ZOO, n=3, cutoff=0.4)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
-    raise ValueError(f"name {name!r} is not in the zoo; {hint}All names: {', '.join(ZOO)}")
+    close = difflib.get_close_matches(str(name).lower().replace("_", "-"), ZOO, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise ValueError(f"name {name!r} is not in the zoo{hint} All names: {', '.join(ZOO)}")
 
 
 def _googlenet(design: Design) -> Callable[..., nn.Module]:
