@@ -9,6 +9,7 @@ with @ take something from the section of the notebook with the same heading, or
     @table, @output, @code      a table, printed text, a code cell: by number, or by some text in it
     @answer         the sentence in which the notebook answers its question
 
+What follows a paragraph that begins with `*Predict:*` is shown at one more press of the key that turns the page.
 `Notes:` begins what only the speaker sees (key N). A deck is one HTML file that needs nothing else.
 """
 
@@ -130,7 +131,8 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
                     written.append(take(kind, wanted, found.get(origin, Section()), notebook))
                 except ValueError as error:
                     raise ValueError(f"{outline.name}, slide {heading!r}, section {origin!r}: {error}") from error
-        slides.append((heading, float(minutes), "\n".join(written), markdown(notes.strip())))
+        html_of_slide = "\n".join(written).replace("<p><em>Predict:", '<p class="predict"><em>Predict:')
+        slides.append((heading, float(minutes), html_of_slide, markdown(notes.strip())))
     return title, slides
 
 
@@ -139,7 +141,8 @@ def deck(outline: Path) -> str:
     notebook = nbformat.read(NOTEBOOKS / f"{outline.stem}.ipynb", as_version=4)
     title, slides = read(outline, notebook)
     total = sum(minutes for _, minutes, _, _ in slides)
-    lead = f"Inception Lab, about {total:g} minutes, {len(slides) + 1} slides. Arrow keys turn pages, N shows notes."
+    lead = f"Inception Lab, about {total:g} minutes, {len(slides) + 1} slides. "
+    lead += "Arrow keys turn pages and show what follows a prediction, N shows notes."
     pages = [f'<section><h1>{html.escape(title)}</h1><p class="lead">{lead}</p></section>']
     for heading, minutes, body, notes in slides:
         aside = f"<aside><strong>{minutes:g} min.</strong> {notes}</aside>"
