@@ -88,6 +88,15 @@ def markdown(text: str) -> str:
     return re.sub(r"⟦(\d+)⟧", lambda found: formulas[int(found[1])], text)
 
 
+def fitted(table: str) -> str:
+    """A table that a slide has room for: a large one has smaller letters, and names of columns break after _."""
+    head, end, rows = table.partition("</thead>")
+    width, height = head.partition("</tr>")[0].count("<th"), rows.count("<tr")
+    size = "huge" if width > 12 or height > 14 else "large" if width > 8 or height > 11 else ""
+    table = re.sub(r">[^<]*", lambda name: name[0].replace("_", "_<wbr>"), head) + end + rows
+    return f'<div class="{size}">{table}</div>' if size else table
+
+
 def take(kind: str, wanted: str, section: Section, notebook) -> str:
     """The HTML of one line that begins with @. Raises ValueError for what the section does not have."""
     if kind == "answer":
@@ -101,8 +110,8 @@ def take(kind: str, wanted: str, section: Section, notebook) -> str:
         things = [thing for thing in things if wanted in html.unescape(thing)]
     if not things:
         raise ValueError(f"no {kind} {wanted}")
-    if kind == "table" and things[0].count("<tr") > 12:
-        return f'<div class="long">{things[0]}</div>'
+    if kind == "table":
+        return fitted(things[0])
     return f"<pre><code>{html.escape(things[0])}</code></pre>" if kind == "code" else things[0]
 
 

@@ -140,3 +140,28 @@ def test_without_scripts_everything_is_shown(browser, decks):
     page.goto(f"file://{decks[2]}#7")
     assert all(thing.is_visible() for thing in page.locator("section > :not(aside)").all())
     context.close()
+
+
+# What of the shown slide is cut off to the right, reaches below the page or has too small letters for a projector.
+MISFITS = """() => {
+  const slide = slides[at], things = [slide, ...slide.querySelectorAll(":scope > :not(aside), :scope > :not(aside) *")];
+  const box = (e) => e.getBoundingClientRect(), name = (e) => `${e.tagName} ${e.textContent.trim().slice(0, 30)}`;
+  const wide = things.filter((e) => (getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth
+    && e.clientWidth) || box(e).right > box(slide).right);
+  const small = things.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12);
+  const below = box(slide).height > innerHeight ? [`${box(slide).height} pixels high`] : [];
+  return [...wide.map((e) => `wide: ${name(e)}`), ...small.map((e) => `small: ${name(e)}`), ...below];
+}"""
+
+
+def test_every_slide_fits_on_a_projector(browser, decks):
+    page, misfits = browser.new_page(viewport={"width": 1280, "height": 720}), {}
+    page.set_default_timeout(120_000)
+    for path in decks:
+        page.goto(f"file://{path}")
+        for i in range(page.evaluate("slides.length")):
+            page.evaluate(f"show({i})")
+            if found := page.evaluate(MISFITS):
+                misfits[f"{path.stem}, slide {i + 1}"] = found
+    page.close()
+    assert misfits == {}
