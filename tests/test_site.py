@@ -207,6 +207,16 @@ def test_the_site_can_be_read_in_a_browser(site, browser, viewport, scheme):
     context.close()
 
 
+def test_the_header_leaves_room_for_the_page(site, browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 800})
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{site / 'index.html'}")
+    tops = "[...document.querySelectorAll('.bd-header .nav-item')].map((e) => e.getBoundingClientRect().top)"
+    assert len(set(page.evaluate(tops))) == 1, "a title in the navigation is too long"
+    assert page.evaluate("document.querySelector('.bd-header').clientHeight") <= 110
+    page.close()
+
+
 def test_the_site_can_be_used_with_the_keyboard_alone(site, browser):
     page = browser.new_page(viewport=VIEWPORTS["desktop"])
     page.set_default_timeout(120_000)
