@@ -4,7 +4,8 @@ python scripts/build_site.py      the pages are build/site/html/index.html and w
 
 Nothing is executed and nothing is fetched. The source of the site is put together in build/site/source: the folder
 docs, the notebooks and the students' notebooks of the exercises, beside each other as in the repository, so that their
-links hold. A unit explorer that was built into build/explorer is put beside the pages.
+links hold. The students' notebooks are made anew from their sources, since somebody may have worked in those that lie
+in exercises. A unit explorer that was built into build/explorer is put beside the pages.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import pkgutil
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -21,6 +23,10 @@ from sphinx.cmd.build import main as sphinx_build
 import inception_lab
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from exercises import generate, write_course  # noqa: E402
+
 BUILD, EXPLORER = ROOT / "build" / "site", ROOT / "build" / "explorer"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -72,10 +78,12 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
     """Put the source of the site together in a folder, from nothing."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("slides", "__pycache__"))
-    for folder in ("notebooks", "exercises"):
-        (source / folder).mkdir()
-        for path in sorted((ROOT / folder).glob("*.ipynb")):
-            nbformat.write(for_site(nbformat.read(path, as_version=4)), source / folder / path.name)
+    with tempfile.TemporaryDirectory() as course:
+        exercises = generate(Path(course), write_course(Path(course))).values()
+        for folder, paths in [("notebooks", (ROOT / "notebooks").glob("*.ipynb")), ("exercises", exercises)]:
+            (source / folder).mkdir()
+            for path in paths:
+                nbformat.write(for_site(nbformat.read(path, as_version=4)), source / folder / path.name)
     for page in source.glob("*.md"):
         text = re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", page.read_text(encoding="utf-8"))
         page.write_text(links_for_site(text), encoding="utf-8")

@@ -9,6 +9,7 @@ with @ take something from the section of the notebook with the same heading, or
     @table, @output, @code      a table, printed text, a code cell: by number, or by some text in it
     @answer         the sentence in which the notebook answers its question
 
+What follows a paragraph that begins with `*Predict:*` is shown at one more press of the key that turns the page.
 `Notes:` begins what only the speaker sees (key N). A deck is one HTML file that needs nothing else.
 """
 
@@ -87,6 +88,15 @@ def markdown(text: str) -> str:
     return re.sub(r"⟦(\d+)⟧", lambda found: formulas[int(found[1])], text)
 
 
+def fitted(table: str) -> str:
+    """A table that a slide has room for: a large one has smaller letters, and names of columns break after _."""
+    head, end, rows = table.partition("</thead>")
+    width, height = head.partition("</tr>")[0].count("<th"), rows.count("<tr")
+    size = "huge" if width > 12 or height > 14 else "large" if width > 8 or height > 11 else ""
+    table = re.sub(r">[^<]*", lambda name: name[0].replace("_", "_<wbr>"), head) + end + rows
+    return f'<div class="{size}">{table}</div>' if size else table
+
+
 def take(kind: str, wanted: str, section: Section, notebook) -> str:
     """The HTML of one line that begins with @. Raises ValueError for what the section does not have."""
     if kind == "answer":
@@ -100,8 +110,8 @@ def take(kind: str, wanted: str, section: Section, notebook) -> str:
         things = [thing for thing in things if wanted in html.unescape(thing)]
     if not things:
         raise ValueError(f"no {kind} {wanted}")
-    if kind == "table" and things[0].count("<tr") > 12:
-        return f'<div class="long">{things[0]}</div>'
+    if kind == "table":
+        return fitted(things[0])
     return f"<pre><code>{html.escape(things[0])}</code></pre>" if kind == "code" else things[0]
 
 
@@ -130,7 +140,8 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
                     written.append(take(kind, wanted, found.get(origin, Section()), notebook))
                 except ValueError as error:
                     raise ValueError(f"{outline.name}, slide {heading!r}, section {origin!r}: {error}") from error
-        slides.append((heading, float(minutes), "\n".join(written), markdown(notes.strip())))
+        html_of_slide = "\n".join(written).replace("<p><em>Predict:", '<p class="predict"><em>Predict:')
+        slides.append((heading, float(minutes), html_of_slide, markdown(notes.strip())))
     return title, slides
 
 
@@ -139,7 +150,8 @@ def deck(outline: Path) -> str:
     notebook = nbformat.read(NOTEBOOKS / f"{outline.stem}.ipynb", as_version=4)
     title, slides = read(outline, notebook)
     total = sum(minutes for _, minutes, _, _ in slides)
-    lead = f"Inception Lab, about {total:g} minutes, {len(slides) + 1} slides. Arrow keys turn pages, N shows notes."
+    lead = f"Inception Lab, about {total:g} minutes, {len(slides) + 1} slides. "
+    lead += "Arrow keys turn pages and show what follows a prediction, N shows notes."
     pages = [f'<section><h1>{html.escape(title)}</h1><p class="lead">{lead}</p></section>']
     for heading, minutes, body, notes in slides:
         aside = f"<aside><strong>{minutes:g} min.</strong> {notes}</aside>"

@@ -102,6 +102,20 @@ def test_exercises_are_shown_without_answers(site):
         assert "NotImplementedError" in text and "SOLUTION" not in text and "HIDDEN" not in text
 
 
+def test_what_a_student_wrote_is_not_shown(tmp_path, monkeypatch):
+    for name in ("docs", "notebooks"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "exercises").mkdir()
+    for path in ASSIGNMENTS:
+        worked = path.read_text(encoding="utf-8").replace("your name", "Ada")
+        (tmp_path / "exercises" / path.name).write_text(worked, encoding="utf-8")
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    script.assemble(tmp_path / "source", tmp_path / "no explorer")
+    for path in ASSIGNMENTS:
+        shown = nbformat.read(tmp_path / "source" / "exercises" / path.name, as_version=4)
+        assert any('STUDENT = "your name"' in cell.source for cell in shown.cells), path.name
+
+
 def test_notebooks_are_shown_with_their_outputs(site):
     text = (site / "notebooks" / "03_bottleneck_costs.html").read_text(encoding="utf-8")
     assert "128,049,152" in text and "<math" in text
@@ -205,6 +219,16 @@ def test_the_site_can_be_read_in_a_browser(site, browser, viewport, scheme):
         assert page.evaluate(broken) == [], name
     assert trouble == []
     context.close()
+
+
+def test_the_header_leaves_room_for_the_page(site, browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 800})
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{site / 'index.html'}")
+    tops = "[...document.querySelectorAll('.bd-header .nav-item')].map((e) => e.getBoundingClientRect().top)"
+    assert len(set(page.evaluate(tops))) == 1, "a title in the navigation is too long"
+    assert page.evaluate("document.querySelector('.bd-header').clientHeight") <= 110
+    page.close()
 
 
 def test_the_site_can_be_used_with_the_keyboard_alone(site, browser):

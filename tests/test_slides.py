@@ -77,11 +77,91 @@ def test_a_deck_is_turned_with_the_keyboard(browser, tmp_path, width, scheme):
     assert page.evaluate(heading) == "The answer" and page.url.endswith(f"#{page.evaluate('slides.length')}")
     page.keyboard.press("n")
     assert page.locator("section.shown aside").is_visible()
-    page.get_by_label("Previous slide").click()
+    page.get_by_label("Back").click()
     page.keyboard.press("Home")
-    for _ in range(page.evaluate("slides.length")):
+    for _ in range(page.evaluate("slides.length + document.querySelectorAll('.predict').length")):
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.evaluate(heading)
         assert page.evaluate(CONTRAST) == [], page.evaluate(heading)
         page.keyboard.press("ArrowRight")
     assert trouble == []
     context.close()
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    place = tmp_path_factory.mktemp("decks")
+    assert script.main([str(place)]) == 0
+    return sorted(place.glob("*.html"))
+
+
+# The number of the slide that is shown, and for each thing below a prediction on it whether it is to be seen.
+STATE = """() => [at + 1, ...[...slides[at].querySelectorAll(".predict ~ :not(aside)")]
+  .map((e) => e.checkVisibility({checkVisibilityCSS: true}))]"""
+
+
+def test_what_follows_a_prediction_waits_for_one_more_key(browser, decks):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(120_000)  # a busy machine
+    for path in decks:
+        page.goto(f"file://{path}")
+        outline = (script.OUTLINES / f"{path.stem}.md").read_text(encoding="utf-8")
+        below = page.evaluate("slides.map((s) => [...s.querySelectorAll('.predict ~ :not(aside)')].length)")
+        assert sum(n > 0 for n in below) == len(re.findall(r"^.*\*Predict\b(?!\*\*)", outline, re.MULTILINE))
+        expected = []
+        for number, things in enumerate(below, 1):
+            expected += [[number, *[False] * things], [number, *[True] * things]] if things else [[number]]
+        for key, states in [("ArrowRight", expected), (" ", expected), ("ArrowLeft", expected[::-1])]:
+            page.keyboard.press("End" if key == "ArrowLeft" else "Home")
+            for state in states:
+                assert page.evaluate(STATE) == state, (path.stem, key)
+                page.keyboard.press(key)
+    page.close()
+
+
+def test_the_buttons_wait_as_the_keys_do(browser, decks):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{decks[2]}#7")
+    figure, place = page.locator("section.shown img"), page.locator("#place")
+    assert not figure.is_visible() and place.inner_text().endswith(", predict")
+    page.get_by_label("Forward").click()
+    assert figure.is_visible() and page.evaluate("at") == 6 and "predict" not in place.inner_text()
+    page.get_by_label("Back").click()
+    assert not figure.is_visible() and page.evaluate("at") == 6
+    page.emulate_media(media="print")
+    assert all(picture.is_visible() for picture in page.locator("section img").all())
+    page.close()
+
+
+def test_without_scripts_everything_is_shown(browser, decks):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{decks[2]}#7")
+    assert all(thing.is_visible() for thing in page.locator("section > :not(aside)").all())
+    context.close()
+
+
+# What of the shown slide is cut off to the right, reaches below the page or has too small letters for a projector.
+MISFITS = """() => {
+  const slide = slides[at], things = [slide, ...slide.querySelectorAll(":scope > :not(aside), :scope > :not(aside) *")];
+  const box = (e) => e.getBoundingClientRect(), name = (e) => `${e.tagName} ${e.textContent.trim().slice(0, 30)}`;
+  const wide = things.filter((e) => (getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth
+    && e.clientWidth) || box(e).right > box(slide).right);
+  const small = things.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12);
+  const below = box(slide).height > innerHeight ? [`${box(slide).height} pixels high`] : [];
+  return [...wide.map((e) => `wide: ${name(e)}`), ...small.map((e) => `small: ${name(e)}`), ...below];
+}"""
+
+
+def test_every_slide_fits_on_a_projector(browser, decks):
+    page, misfits = browser.new_page(viewport={"width": 1280, "height": 720}), {}
+    page.set_default_timeout(120_000)
+    for path in decks:
+        page.goto(f"file://{path}")
+        for i in range(page.evaluate("slides.length")):
+            page.evaluate(f"show({i})")
+            if found := page.evaluate(MISFITS):
+                misfits[f"{path.stem}, slide {i + 1}"] = found
+    page.close()
+    assert misfits == {}
