@@ -1,6 +1,7 @@
 """Build the exercises from their sources, and check a notebook of a student.
 
-python scripts/exercises.py students                        write the notebooks in exercises/ that students open
+python scripts/exercises.py students                        write the notebooks in exercises/ that students open, but
+                                                            none that somebody has worked in, unless with --overwrite
 python scripts/exercises.py course build/course             write a course folder for nbgrader, with its sources
 python scripts/exercises.py check exercises/02_inception_module.ipynb    grade a notebook and print the feedback
 
@@ -145,12 +146,41 @@ def generate(place: Path, names: list[str]) -> dict[str, Path]:
     return {name: place / "release" / name / f"{name}.ipynb" for name in names}
 
 
-def write_students() -> None:
+def write_students(place: Path = EXERCISES, overwrite: bool = False) -> int:
+    """Write the students' notebooks. Returns how many are left as they were, because somebody has worked in them."""
+    left = 0
     with tempfile.TemporaryDirectory() as folder:
         names = write_course(Path(folder))
         for name, path in generate(Path(folder), names).items():
-            (EXERCISES / f"{name}.ipynb").write_bytes(path.read_bytes())
-            print(f"exercises/{name}.ipynb")
+            target = place / f"{name}.ipynb"
+            if not overwrite and target.exists() and worked_in(target):
+                left += 1
+                print(f"exercises/{target.name} is left as it is: somebody has worked in it", file=sys.stderr)
+            else:
+                target.write_bytes(path.read_bytes())
+                print(f"exercises/{name}.ipynb")
+    if left:
+        print("make exercises OVERWRITE=1 writes these anew, too: answers in them are lost", file=sys.stderr)
+    return left
+
+
+def worked_in(path: Path) -> bool:
+    """Whether a students' notebook holds an answer, a name or a cell that was not there when it was made."""
+    from nbgrader.utils import compute_checksum
+
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except ValueError:  # no JSON, as with the marks of a merge: who knows
+        return True
+    for cell in cells:
+        settings = cell.metadata.get("nbgrader", {})
+        if settings.get("solution") and compute_checksum(cell) != settings.get("checksum"):
+            return True  # nbgrader has noted the checksum of what it made, whatever the source says by now
+        if "STUDENT =" in cell.source and cell.source != FIRST:
+            return True
+        if not settings and not (cell.id in ("introduction", "colab", "first") or cell.id.endswith("-task")):
+            return True
+    return False
 
 
 def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
@@ -181,6 +211,8 @@ def attempt(cells: list, exercise: Exercise) -> tuple[list[str], str, str]:
 
 def check(path: Path) -> int:
     """Grade the notebook of a student and print the feedback. Returns how many exercises are not right yet."""
+    if not path.is_file():
+        raise ValueError(f"There is no notebook {path}")
     cells = nbformat.read(path, as_version=4).cells
     found = {_grade_id(cell) for cell in cells}
     exercises = next((e for e in assignments().values() if e[0].name in found), None)
@@ -197,24 +229,38 @@ def check(path: Path) -> int:
     return missing
 
 
+def usage() -> str:
+    paths = sorted(EXERCISES.glob("*.ipynb"))
+    lines = [f"  make check NOTEBOOK={path.relative_to(ROOT).as_posix()}" for path in paths]
+    return "\n".join(["To grade the answers in a notebook, call one of these in the folder of the course:", *lines])
+
+
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("students", help="write the notebooks that students open")
+    students = commands.add_parser("students", help="write the notebooks that students open")
+    students.add_argument("--overwrite", action="store_true", help="also those that somebody has worked in")
     commands.add_parser("course", help="write a course folder for nbgrader").add_argument("place", type=Path)
-    commands.add_parser("check", help="grade one notebook").add_argument("notebook", type=Path)
+    commands.add_parser("check", help="grade notebooks").add_argument("notebooks", type=Path, nargs="*")
     options = parser.parse_args(arguments)
     if options.command == "students":
-        write_students()
-    elif options.command == "course":
+        return min(write_students(overwrite=options.overwrite), 1)
+    if options.command == "course":
         print(f"{len(write_course(options.place))} assignments in {options.place}/source")
-    else:
+        return 0
+    if not options.notebooks:
+        print(usage(), file=sys.stderr)
+        return 2
+    missing = 0
+    for path in options.notebooks:
+        if len(options.notebooks) > 1:
+            print(path)
         try:
-            return min(check(options.notebook), 1)
+            missing += check(path)
         except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
+            print(f"{error}.\n{usage()}", file=sys.stderr)
             return 2
-    return 0
+    return min(missing, 1)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 import torch
 from nbgrader.api import Gradebook
+from nbgrader.utils import compute_checksum
 
 from inception_lab.exercises import draw, expect
 
@@ -236,6 +237,108 @@ def test_who_has_not_given_a_name_is_told_so_once(tmp_path, capsys):
 def test_another_notebook_is_not_checked():
     with pytest.raises(ValueError, match="no notebook of exercises"):
         script.check(ROOT / "notebooks" / "00_welcome.ipynb")
+
+
+@pytest.mark.parametrize(
+    "arguments, told", [([], ""), (["exercises/nothing.ipynb"], "There is no notebook exercises/")]
+)
+def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(arguments, told, capsys):
+    assert script.main(["check", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(told) and "usage:" not in message and "Errno" not in message
+    assert all(f"make check NOTEBOOK=exercises/{name}.ipynb" in message for name in ALL)
+
+
+def test_several_notebooks_are_checked_one_after_the_other(monkeypatch, capsys):
+    missing = {"a.ipynb": 0, "b.ipynb": 3}
+    monkeypatch.setattr(script, "check", lambda path: missing[str(path)])
+    assert script.main(["check", "a.ipynb"]) == 0
+    assert script.main(["check", "b.ipynb", "a.ipynb"]) == 1
+    assert capsys.readouterr().out == "b.ipynb\na.ipynb\n"
+
+
+@pytest.mark.parametrize("variable", ["NOTEBOOK", "NOTEBOOKS"])
+def test_make_passes_the_notebook_on(variable):
+    command = ["make", "-n", "-o", ".venv/.installed", "check", f"{variable}=exercises/a.ipynb"]
+    printed = subprocess.check_output(command, cwd=ROOT, text=True)
+    assert "scripts/exercises.py check exercises/a.ipynb" in " ".join(printed.split())
+
+
+# --- a student's work is kept -------------------------------------------------------------------------------
+
+
+def cell(notebook, name):
+    return next(cell for cell in notebook.cells if cell.id == name)
+
+
+def answered(notebook):
+    cell(notebook, MODULE[1]).source = "def reached(kernels):\n    return 9"
+
+
+def named(notebook):
+    cell(notebook, "first").source = first("Ada")
+
+
+def noted(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("A note of my own."))
+
+
+def run(notebook):
+    cell(notebook, "first").update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text="done")])
+
+
+def of_an_older_source(notebook):
+    """A source had another task and another answer when the notebook was made."""
+    cell(notebook, f"{MODULE[1]}-task").source = "An older task."
+    cell(notebook, MODULE[1]).source = "def older(kernels):\n    raise NotImplementedError()"
+    cell(notebook, MODULE[1]).metadata["nbgrader"]["checksum"] = compute_checksum(cell(notebook, MODULE[1]))
+
+
+@pytest.fixture
+def written(course, tmp_path, monkeypatch):
+    """Let `make exercises` write 01 and 02, over what `change` makes of 02. Returns how many are left as they were."""
+    names = ["01_why_go_deeper", MODULE[0]]
+    made = {name: course / "release" / name / f"{name}.ipynb" for name in names}
+    monkeypatch.setattr(script, "write_course", lambda place: names)
+    monkeypatch.setattr(script, "generate", lambda place, names: made)
+    path = tmp_path / f"{MODULE[0]}.ipynb"
+
+    def write(change, overwrite=False):
+        notebook = nbformat.read(made[MODULE[0]], as_version=4)
+        change(notebook)
+        nbformat.write(notebook, path)
+        before = path.read_bytes()
+        left = script.write_students(tmp_path, overwrite)
+        assert (tmp_path / "01_why_go_deeper.ipynb").read_bytes() == made["01_why_go_deeper"].read_bytes()
+        assert path.read_bytes() == (before if left else made[MODULE[0]].read_bytes())
+        return left
+
+    return write
+
+
+@pytest.mark.parametrize("change", [answered, named, noted])
+def test_a_notebook_that_somebody_has_worked_in_is_left_and_named(written, change, capsys):
+    assert written(change) == 1
+    told = capsys.readouterr()
+    assert f"{MODULE[0]}.ipynb is left as it is" in told.err and MODULE[0] not in told.out
+    assert written(change, overwrite=True) == 0
+
+
+@pytest.mark.parametrize("change", [run, of_an_older_source])
+def test_a_notebook_without_work_in_it_is_written_anew(written, change):
+    assert written(change) == 0
+
+
+def test_a_notebook_that_cannot_be_read_is_left(tmp_path):
+    path = tmp_path / "a.ipynb"
+    path.write_text("<<<<<<< HEAD")
+    assert script.worked_in(path)
+
+
+def test_the_command_fails_if_a_notebook_is_left(monkeypatch):
+    monkeypatch.setattr(script, "write_students", lambda overwrite: 0 if overwrite else 2)
+    assert script.main(["students"]) == 1
+    assert script.main(["students", "--overwrite"]) == 0
 
 
 # --- one home -----------------------------------------------------------------------------------------------
