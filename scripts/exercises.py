@@ -26,7 +26,7 @@ BLOCK = re.compile(r"^```python(?: (given|answer|test))?\n(.*?)^```\n?", re.DOTA
 INTRODUCTION = """\
 # Exercises {title}
 
-These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into the first cell: the numbers of some
+These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into `STUDENT`: the numbers of some
 exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the test below it.
 
 The tests that you see only check the form. The others grade your answers and say what went wrong. Save the notebook,
