@@ -3,6 +3,7 @@
 VENV      := .venv
 STAMP     := $(VENV)/.installed
 NOTEBOOKS :=
+OVERWRITE :=
 
 # Console scripts of the environment (inception-lab among them) are found from notebooks too.
 RUN = PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(VENV)/bin/python
@@ -45,10 +46,10 @@ slides: $(STAMP) ## build a deck for each notebook in build/slides
 	@$(RUN) scripts/build_slides.py
 
 check: $(STAMP) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
-	@$(RUN) scripts/exercises.py check $(NOTEBOOK) || [ $$? -eq 1 ] # 1: not all of them are right yet
+	@$(RUN) scripts/exercises.py check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet
 
-exercises: $(STAMP) ## write the students' notebooks anew, after a source in exercises was changed
-	@$(RUN) scripts/exercises.py students
+exercises: $(STAMP) ## for teachers: write the students' notebooks anew; does not touch notebooks that somebody has worked in
+	@$(RUN) scripts/exercises.py students $(if $(OVERWRITE),--overwrite)
 
 gradebook: $(STAMP) ## write a course folder for nbgrader to build/course
 	@$(RUN) scripts/exercises.py course build/course

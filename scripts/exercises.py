@@ -1,23 +1,22 @@
 """Build the exercises from their sources, and check a notebook of a student.
 
-python scripts/exercises.py students                        write the notebooks in exercises/ that students open
+python scripts/exercises.py students                        write the notebooks in exercises/ that students open, but
+                                                            none that somebody has worked in, unless with --overwrite
 python scripts/exercises.py course build/course             write a course folder for nbgrader, with its sources
-python scripts/exercises.py check exercises/02_inception_module.ipynb    grade one notebook and print the feedback
+python scripts/exercises.py check exercises/02_inception_module.ipynb    grade a notebook and print the feedback
 
 A source is a Markdown file: a title, the task, blocks of Python marked `given`, `answer` and `test`, then headings
 "Wrong: ..." with wrong answers. What students must not see stands between nbgrader's marks. See exercises/README.md.
 """
 
 import argparse
-import io
 import re
 import sys
 import tempfile
-import traceback
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+import grading
 import nbformat
 from nbformat import v4
 
@@ -27,7 +26,7 @@ BLOCK = re.compile(r"^```python(?: (given|answer|test))?\n(.*?)^```\n?", re.DOTA
 INTRODUCTION = """\
 # Exercises {title}
 
-These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into the first cell: the numbers of some
+These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into `STUDENT`: the numbers of some
 exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the test below it.
 
 The tests that you see only check the form. The others grade your answers and say what went wrong. Save the notebook,
@@ -36,7 +35,8 @@ and in a terminal, in the folder of the course:
 ```sh
 make check NOTEBOOK=exercises/{name}.ipynb
 ```"""
-FIRST = """\
+NOBODY = 'STUDENT = "your name"'
+FIRST = f"""\
 import math
 
 import torch
@@ -44,7 +44,7 @@ from torch import nn
 
 from inception_lab.exercises import draw, expect
 
-STUDENT = "your name"
+{NOBODY}
 _ = torch.manual_seed(0)"""
 
 
@@ -109,6 +109,11 @@ def _is_for_colab(cell) -> bool:
     return "colab" in cell.metadata.get("tags", [])
 
 
+def _grade_id(cell) -> str | None:
+    """The name that nbgrader knows a cell by, None for a cell that it does not know."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
 def _cell(name: str, code: str, **role):
     settings = {"schema_version": 3, "grade_id": name, "grade": False, "solution": False, "locked": False} | role
     return v4.new_code_cell(code, id=name, metadata={"nbgrader": settings | {"task": False}})
@@ -141,67 +146,121 @@ def generate(place: Path, names: list[str]) -> dict[str, Path]:
     return {name: place / "release" / name / f"{name}.ipynb" for name in names}
 
 
-def write_students() -> None:
+def write_students(place: Path = EXERCISES, overwrite: bool = False) -> int:
+    """Write the students' notebooks. Returns how many are left as they were, because somebody has worked in them."""
+    left = 0
     with tempfile.TemporaryDirectory() as folder:
         names = write_course(Path(folder))
         for name, path in generate(Path(folder), names).items():
-            (EXERCISES / f"{name}.ipynb").write_bytes(path.read_bytes())
-            print(f"exercises/{name}.ipynb")
+            target = place / f"{name}.ipynb"
+            if not overwrite and target.exists() and worked_in(target):
+                left += 1
+                print(f"exercises/{target.name} is left as it is: somebody has worked in it", file=sys.stderr)
+            else:
+                target.write_bytes(path.read_bytes())
+                print(f"exercises/{name}.ipynb")
+    if left:
+        print("make exercises OVERWRITE=1 writes these anew, too: answers in them are lost", file=sys.stderr)
+    return left
+
+
+def worked_in(path: Path) -> bool:
+    """Whether a students' notebook holds an answer, a name or a cell that was not there when it was made."""
+    from nbgrader.utils import compute_checksum
+
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except ValueError:  # no JSON, as with the marks of a merge: who knows
+        return True
+    for cell in cells:
+        settings = cell.metadata.get("nbgrader", {})
+        if settings.get("solution") and compute_checksum(cell) != settings.get("checksum"):
+            return True  # nbgrader has noted the checksum of what it made, whatever the source says by now
+        if "STUDENT =" in cell.source and cell.source != FIRST:
+            return True
+        if not settings and not (cell.id in ("introduction", "colab", "first") or cell.id.endswith("-task")):
+            return True
+    return False
 
 
 def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
     """Run an answer and all its tests in this process. Returns the feedback, or None if it is right."""
-    namespace = {"__name__": "exercise"}
-    try:
-        with redirect_stdout(io.StringIO()):
-            for part in (first, exercise.given, answer, exercise.test):
-                exec(compile(part, exercise.name, "exec"), namespace)
-    except NotImplementedError:
-        return "not answered yet"
-    except AssertionError as error:
-        return str(error) or "a test that you see fails: run it"
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1].lineno
-        return f"{type(error).__name__}: {error} (line {line})"
-    return None
+    return grading.grade([first, exercise.given], answer, exercise.test)
+
+
+def attempt(cells: list, exercise: Exercise) -> tuple[list[str], str, str]:
+    """What is run of a student's notebook for one exercise: the cells before the answer, the answer, and all tests.
+
+    The cells before it are the given one and the student's own, the one with the name among them.
+    """
+    before, answer = [], ""
+    for cell in cells:
+        if _grade_id(cell) == exercise.name:
+            answer = cell.source
+            break
+        if _grade_id(cell) == f"{exercise.name}-given":
+            before.append(exercise.given)
+        elif cell.cell_type == "code" and _grade_id(cell) is None and not _is_for_colab(cell):
+            before.append(cell.source)
+    if not any("STUDENT =" in code for code in before):
+        before.insert(0, FIRST)
+    if exercise.given not in before:
+        before.append(exercise.given)
+    return before, answer, exercise.test
 
 
 def check(path: Path) -> int:
     """Grade the notebook of a student and print the feedback. Returns how many exercises are not right yet."""
+    if not path.is_file():
+        raise ValueError(f"There is no notebook {path}")
     cells = nbformat.read(path, as_version=4).cells
-    answers = {cell.metadata.get("nbgrader", {}).get("grade_id"): cell.source for cell in cells}
-    # The student's first cell, for the name; by its text, since programs that edit notebooks may drop its id.
-    first = next((c.source for c in cells if c.cell_type == "code" and "STUDENT =" in c.source), FIRST)
-    name = next((name for name, e in assignments().items() if e[0].name in answers), None)
-    if name is None:
+    found = {_grade_id(cell) for cell in cells}
+    exercises = next((e for e in assignments().values() if e[0].name in found), None)
+    if exercises is None:
         raise ValueError(f"{path} is no notebook of exercises of this course")
+    if any(NOBODY in cell.source for cell in cells):
+        print('STUDENT is still "your name": the numbers of some exercises depend on it')
     missing = 0
-    for number, exercise in enumerate(assignments()[name], 1):
-        feedback = grade(exercise, answers.get(exercise.name, ""), first)
+    feedbacks = grading.grade_all([attempt(cells, exercise) for exercise in exercises])
+    for number, (exercise, feedback) in enumerate(zip(exercises, feedbacks, strict=True), 1):
         missing += feedback is not None
-        print(f"{number}. {exercise.title}: {feedback or 'right'}")
+        print(f"{number}. {exercise.title}: {feedback or 'right'}", flush=True)
     print(f"{number - missing} of {number} right")
     return missing
+
+
+def usage() -> str:
+    paths = sorted(EXERCISES.glob("*.ipynb"))
+    lines = [f"  make check NOTEBOOK={path.relative_to(ROOT).as_posix()}" for path in paths]
+    return "\n".join(["To grade the answers in a notebook, call one of these in the folder of the course:", *lines])
 
 
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("students", help="write the notebooks that students open")
+    students = commands.add_parser("students", help="write the notebooks that students open")
+    students.add_argument("--overwrite", action="store_true", help="also those that somebody has worked in")
     commands.add_parser("course", help="write a course folder for nbgrader").add_argument("place", type=Path)
-    commands.add_parser("check", help="grade one notebook").add_argument("notebook", type=Path)
+    commands.add_parser("check", help="grade notebooks").add_argument("notebooks", type=Path, nargs="*")
     options = parser.parse_args(arguments)
     if options.command == "students":
-        write_students()
-    elif options.command == "course":
+        return min(write_students(overwrite=options.overwrite), 1)
+    if options.command == "course":
         print(f"{len(write_course(options.place))} assignments in {options.place}/source")
-    else:
+        return 0
+    if not options.notebooks:
+        print(usage(), file=sys.stderr)
+        return 2
+    missing = 0
+    for path in options.notebooks:
+        if len(options.notebooks) > 1:
+            print(path)
         try:
-            return min(check(options.notebook), 1)
+            missing += check(path)
         except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
+            print(f"{error}.\n{usage()}", file=sys.stderr)
             return 2
-    return 0
+    return min(missing, 1)
 
 
 if __name__ == "__main__":
