@@ -298,6 +298,7 @@ def write(rows: list[dict], path: str | Path) -> None:
     kinds = {(row["task"], row["batch"]) for row in rows}
     kept = [row for row in read(path) if (row["task"], int(row["batch"])) not in kinds] if Path(path).exists() else []
     lines = kept + [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         out.writeheader()
