@@ -543,7 +543,8 @@ def test_the_commands_json_has_the_errors_of_each_class(command, tmp_path, capsy
 @pytest.mark.parametrize(
     "line, status, message",
     [
-        ("none --data images", 1, "none has no model.safetensors"),
+        ("none --data images", 1, "none does not exist: a run folder is wanted"),
+        ("images --data images", 1, "images has no model.safetensors"),
         ("one", 2, "data must say where the images are: one was trained on a folder named 'stripes'"),
         ("one --data images --split test", 2, "has no folder for the split 'test'"),
         ("one --data shapes", 2, "data must have the 4 classes of one, got 10"),

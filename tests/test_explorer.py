@@ -371,8 +371,10 @@ def test_photographs_of_other_classes_and_sizes_can_be_looked_at(run, tmp_path):
 
 
 def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, capsys):
-    assert main(["explore", str(tmp_path / "none"), "--out", str(tmp_path / "page")]) == 1
-    assert "is no run folder, or its run is not finished" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    for name, message in (("none", "none does not exist"), ("empty", "is no run folder, or its run is not finished")):
+        assert main(["explore", str(tmp_path / name), "--out", str(tmp_path / "page")]) == 1
+        assert message in capsys.readouterr().err
     assert not (tmp_path / "page").exists()
 
 
