@@ -93,10 +93,12 @@ def inference(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
     ours, relaid = from_torchvision(original.state_dict()).to(images.device).eval(), images.to(memory_format=LAST)
     half = torch.bfloat16
 
-    def theirs(dtype=torch.float32, **options):
+    def theirs(dtype=torch.float32, freeze=None):
         model = from_state(original).eval().to(dtype=dtype, memory_format=LAST)
-        call, inputs = compiled(model, images.device.type, **options) if options else model, relaid.to(dtype)
-        return lambda: call(inputs)
+        if freeze is not None:
+            model = compiled(model, images.device.type, freeze=freeze)
+        inputs = relaid.to(dtype)
+        return lambda: model(inputs)
 
     def twin(dtype=torch.float32, compile=False):
         model = fast(ours, dtype=dtype, compile=compile)

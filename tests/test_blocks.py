@@ -15,6 +15,7 @@ from inception_lab.blocks import (
     ResidualInception,
     Widths,
     chain,
+    check_one_of,
     merge_ones,
 )
 
@@ -211,3 +212,12 @@ def test_merged_ones_are_exact_in_training(name):
 def test_only_inception_modules_can_be_merged():
     with pytest.raises(ValueError, match="must have Inception modules"):
         merge_ones(ConvUnit(3, 4, 3))
+
+
+def test_a_refused_choice_comes_with_what_is_allowed_and_the_nearest_if_one_is_near():
+    with pytest.raises(ValueError) as near:
+        check_one_of("pool", "maxx", ("max", "average"))
+    assert str(near.value) == "pool must be one of 'max', 'average', got 'maxx'; did you mean 'max'?"
+    for far, allowed in (("none", ("max", "average")), (7, (None, 3))):
+        with pytest.raises(ValueError, match="got (7|'none')$"):
+            check_one_of("pool", far, allowed)

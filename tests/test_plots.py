@@ -160,3 +160,51 @@ def test_both_planes_have_a_point_a_network_and_the_frontier():
         gids = [line.get_gid() for line in ax.lines if line.get_gid()]
         assert gids == [f"{cost}-0", f"{cost}-1"] and ax.get_xscale() == "log"
         assert ("frontier" in [line.get_label() for line in ax.lines]) and texts(ax) == ["AlexNet", ""]
+
+
+# --- of runs, crops and what is inside
+
+
+def test_curves_of_runs_share_an_axis_that_holds_all_of_them():
+    low, high = (pd.DataFrame({"epoch": [1, 2], "train_top1_error": e, "val_top1_error": e}) for e in ([9, 3], [90, 8]))
+    first, second = plots.run_curves({"low": {"a": low}, "high": {"b": high}}).axes
+    assert first.get_ylim() == second.get_ylim()
+    assert first.get_ylim()[0] == 0 and first.get_ylim()[1] >= 90
+
+
+def test_a_number_of_models_has_one_colour_in_all_panels():
+    ours = pd.DataFrame({"models": [1, 1, 2], "passes": [1, 10, 2], "error": [5, 4, 3], "runs": [[4, 6], [4, 4], [3]]})
+    theirs = pd.DataFrame({"models": [2, 1], "passes": [14, 1], "error": [8, 10]})
+    colours = []
+    for ax in plots.crop_ladders({"ours": ours, "the paper's": theirs}).axes:
+        lines, labels = ax.get_legend_handles_labels()
+        colours.append({label: line.get_color() for line, label in zip(lines, labels, strict=True)})
+        assert ax.get_ylim()[0] == 0
+    assert colours[0] == colours[1] and len(set(colours[0].values())) == 2
+    assert [ax.get_ylabel() for ax in plt.gcf().axes] == ["ours error (%)", "the paper's error (%)"]
+
+
+def test_the_last_view_stands_out_and_no_square_covers_another():
+    squares, views = np.array([[0, 0, 50, 50]] * 3), np.array([[0, 0, 9, 9]] * 5)
+    boxes = plots.crop_boxes(np.zeros((50, 80, 3)), {"a": (squares, views), "b": (squares, views)}).axes[0].patches
+    dashed, solid = [b for b in boxes if b.get_linestyle() == "--"], [b for b in boxes if b.get_linestyle() != "--"]
+    assert [b.get_width() for b in dashed] == [50, 42, 34] and [b.get_x() for b in dashed] == [0, 4, 8]
+    edges = [plt.matplotlib.colors.to_hex(b.get_edgecolor()).upper() for b in solid]
+    assert edges == [plots.LIGHT] * 4 + [plots.HIGHLIGHT]
+
+
+def test_boxes_are_numbered_where_there_are_several():
+    one, two = [(0, 0, 4, 4)], [(0, 0, 4, 4), (2, 2, 6, 8)]
+    axes = plots.image_grid([np.zeros((8, 8, 3))] * 3, boxes=[one, two, []]).axes
+    assert [texts(ax) for ax in axes[:3]] == [[], ["1", "2"], []]
+    assert [(p.get_width(), p.get_height()) for p in axes[1].patches] == [(4, 4), (4, 6)]
+
+
+def test_rows_of_a_path_have_a_bar_in_its_colour_and_letters_in_ink():
+    figure = plots.picture_rows({"4c.five": np.zeros((2, 3, 4, 4)), "others": np.zeros((2, 3, 4, 4))})
+    bars = [line.get_color() for ax in figure.axes for line in ax.lines]
+    assert bars == [plots.PATHS["five"]]
+    assert {text.get_color() for ax in figure.axes for text in ax.texts} == {plots.INK}
+    figure = plots.path_maps(np.zeros((4, 4, 3)), {path: np.zeros((2, 4, 4)) for path in plots.PATHS})
+    assert [line.get_color() for ax in figure.axes for line in ax.lines] == list(plots.PATHS.values())
+    assert all(line.get_transform() == ax.transAxes for ax in figure.axes for line in ax.lines)  # beside the image

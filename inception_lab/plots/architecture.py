@@ -7,7 +7,7 @@ from torch import nn
 
 from inception_lab.blocks import Inception, NaiveInception
 from inception_lab.costs import count
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_bar, ramp
 
 
 def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax=None):
@@ -131,17 +131,7 @@ def path_images(photograph, responses: dict):
     for ax, (path, response) in zip(axes[1:], responses.items(), strict=True):
         ax.imshow(response)
         ax.set_title(PATH_LABELS[path], loc="center", fontweight="bold")
-        # The path's colour is a bar and not the letters': orange letters on white are hard to read.
-        ax.plot(
-            [0, 1],
-            [1.02, 1.02],
-            color=PATHS[path],
-            lw=3,
-            transform=ax.transAxes,
-            clip_on=False,
-            scalex=False,
-            scaley=False,
-        )
+        path_bar(ax, path, "top")
     for ax in axes:
         ax.axis("off")
     return figure

@@ -23,8 +23,7 @@ def image_grid(images, titles=None, boxes=None, columns: int = 8, side: float = 
     """Draw images (H, W, 3) in rows of `columns`, each with its title. Returns the figure.
 
     boxes: for each image, (left, top, right, bottom) in pixels of rectangles to draw on it, numbered if there are
-    several. side: of an image, in
-    inches.
+    several. side: of an image, in inches.
     """
     rows = -(-len(images) // columns)
     high = side + (0.35 if titles else 0.05)

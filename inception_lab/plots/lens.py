@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, ramp
+from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, path_bar, ramp
 
 
 def filters(rows: dict):
@@ -36,11 +36,6 @@ def path_maps(photograph, maps: dict):
         for ax in line:
             ax.axis("off")
     return figure
-
-
-def path_bar(ax, path: str) -> None:
-    """A bar in the colour of a path at the left of an image: letters in such colours would be hard to read."""
-    ax.plot([-0.05, -0.05], [0, 1], color=PATHS[path], lw=3, transform=ax.transAxes, clip_on=False)
 
 
 def picture_rows(rows: dict, titles: list[str] | None = None, side: float = 1.1):

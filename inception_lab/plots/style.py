@@ -33,5 +33,11 @@ def use_style() -> None:
     )
 
 
+def path_bar(ax, path: str, side: str = "left") -> None:
+    """A bar in the colour of a path beside an image, at its left or on top; orange letters would be hard to read."""
+    place = ([-0.05, -0.05], [0, 1]) if side == "left" else ([0, 1], [1.02, 1.02])
+    ax.plot(*place, color=PATHS[path], lw=3, transform=ax.transAxes, clip_on=False)
+
+
 def ramp(colour):
     return LinearSegmentedColormap.from_list("ramp", ["#ffffff", colour])
