@@ -21,8 +21,8 @@ import torch
 import torchvision
 from torch.utils.data import DataLoader
 
-from inception_lab.augment import Augmentation
-from inception_lab.datasets import Part, in_memory, load
+from inception_lab.data.augment import Augmentation
+from inception_lab.data.datasets import Part, in_memory, load
 
 CORES, BATCH, SIZE = 2, 128, 224
 

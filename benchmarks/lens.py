@@ -14,7 +14,9 @@ import time
 
 import torch
 
-from inception_lab import datasets, lens, zoo
+from inception_lab import lens
+from inception_lab.data import datasets
+from inception_lab.models import zoo
 
 CORES, BATCH = 2, 16
 

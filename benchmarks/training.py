@@ -16,11 +16,12 @@ import time
 
 import torch
 
-from inception_lab import recipes, zoo
-from inception_lab.batches import open_data
-from inception_lab.optimisation import build_optimiser
-from inception_lab.session import Session, make_fabric
-from inception_lab.training import loss, train_epoch
+from inception_lab.models import zoo
+from inception_lab.training import recipes
+from inception_lab.training.batches import open_data
+from inception_lab.training.optimization import build_optimiser
+from inception_lab.training.session import Session, make_fabric
+from inception_lab.training.trainer import loss, train_epoch
 
 CORES = 2
 

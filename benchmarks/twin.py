@@ -16,8 +16,8 @@ from torch import nn
 
 from inception_lab import build
 from inception_lab.bench import SIZE, peak, timed
-from inception_lab.fast import fast
-from inception_lab.fused import FusedConv
+from inception_lab.models.fast_twin import fast
+from inception_lab.models.fused import FusedConv
 
 
 def main() -> None:

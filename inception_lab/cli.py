@@ -15,9 +15,10 @@ import json
 import sys
 from functools import partial
 
-from inception_lab import recipes, zoo
-from inception_lab.checkpoints import RunError
-from inception_lab.costs import Count, count
+from inception_lab.models import zoo
+from inception_lab.training import recipes
+from inception_lab.training.checkpoints import RunError
+from inception_lab.costs.counting import Count, count
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -200,7 +201,7 @@ def _bench(args) -> int:
 
 
 def _train(args) -> int:
-    from inception_lab.training import train  # here, because it takes seconds to import what trains
+    from inception_lab.training.trainer import train  # here, because it takes seconds to import what trains
 
     recipe = recipes.find(args.recipe).with_settings(args.set)
     options = dict(data=args.data, resume=args.resume, skip_broken=args.skip_broken, progress=not args.quiet)
@@ -210,7 +211,7 @@ def _train(args) -> int:
 
 
 def _record(args) -> int:
-    from inception_lab.records import record
+    from inception_lab.evaluation.records import record
 
     options = dict(weights=not args.no_weights, note=args.note, data=args.data, every_class=args.every_class)
     print(record(args.folder, args.name, **options, **(dict(place=args.into) if args.into else {})))
@@ -218,7 +219,7 @@ def _record(args) -> int:
 
 
 def _study(args) -> int:
-    from inception_lab import studies  # here, because it takes seconds to import what trains
+    from inception_lab.evaluation import studies  # here, because it takes seconds to import what trains
 
     if args.name is None:
         print(studies.overview())
@@ -232,8 +233,8 @@ def _study(args) -> int:
 
 
 def _evaluate(args) -> int:
-    from inception_lab.evaluation import predict
-    from inception_lab.predictions import average
+    from inception_lab.evaluation.inference import predict
+    from inception_lab.evaluation.predictions import average
 
     options = dict(split=args.split, crops=args.crops, length=args.length, batch=args.batch)
     options |= dict(skip_broken=args.skip_broken, store=not args.no_store, progress=not args.quiet)
@@ -250,9 +251,9 @@ def _evaluate(args) -> int:
 def _ladder(args) -> int:
     from pathlib import Path
 
-    from inception_lab.evaluation import predict
-    from inception_lab.predictions import ladder
-    from inception_lab.records import predictions
+    from inception_lab.evaluation.inference import predict
+    from inception_lab.evaluation.predictions import ladder
+    from inception_lab.evaluation.records import predictions
 
     options = dict(length=args.length, batch=args.batch, progress=not args.quiet)
     test = predictions if args.kept else partial(predict, data=args.data, **options)

@@ -1,12 +1,94 @@
-"""Write the ledger of claims into README.md, after a change of data/reference/claims.csv.
+"""The ledger of claims: what is said about GoogLeNet and its descendants, and what this course found.
 
-python scripts/claims.py
+    table = published.table("claims")       # a row a claim, from data/reference/claims.csv
+    python scripts/claims.py                # writes its table into README.md
+    problems(row, notebooks_folder)         # what is wrong with a row: a test expects nothing
+
+A row names a cell of a notebook by its id, and its `figure` stands in the cell's stored output, which `make test`
+compares with a new one.
 """
 
+import re
 from pathlib import Path
 
-from inception_lab import claims
+import nbformat
+
+from inception_lab.costs import published
+
+VERDICTS = (
+    "confirmed",
+    "confirmed with a condition",
+    "not seen here",
+    "contradicted",
+    "cannot be tested here",
+)
+NO_CELL = "cannot be tested here"  # the only verdict that may do without a figure and a cell
+BEGIN, END = "<!-- claims: made by scripts/claims.py -->", "<!-- end of claims -->"
+
+
+def problems(row, folder: str | Path) -> list[str]:
+    """What is wrong with a row of the ledger, in words; an empty list if nothing is.
+
+    row: a row of `published.table("claims")`. folder: where the notebooks are.
+    """
+    found = []
+    if row.verdict not in VERDICTS:
+        found.append(f"verdict must be one of {', '.join(map(repr, VERDICTS))}, got {row.verdict!r}")
+    if row.verdict != "confirmed" and not row.condition:
+        found.append(f"the verdict {row.verdict!r} needs a condition: what holds, or why")
+    if not (row.figure and row.notebook and row.cell):
+        return found + ([] if row.verdict == NO_CELL else ["figure, notebook and cell must be given"])
+    path = Path(folder) / f"{row.notebook}.ipynb"
+    if not path.is_file():
+        return [*found, f"there is no notebook {row.notebook}"]
+    cells = {cell.id: cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"}
+    if row.cell not in cells:
+        return [*found, f"{row.notebook} has no code cell {row.cell!r}; {_printed_by(cells, row.figure)}"]
+    cell = cells[row.cell]
+    if "nbval-ignore-output" in cell.metadata.get("tags", []) or "NBVAL_IGNORE_OUTPUT" in cell.source:
+        found.append(f"the output of {row.notebook}, {row.cell} is not compared, so that it decides nothing")
+    if not stands_in(row.figure, output(cell)):
+        found.append(f"{row.notebook}, {row.cell} does not print {row.figure!r}; {_printed_by(cells, row.figure)}")
+    return found
+
+
+def output(cell) -> str:
+    """The text that a code cell has stored as its output."""
+    texts = [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+    return "\n".join(texts)
+
+
+def stands_in(figure: str, text: str) -> bool:
+    """Whether a figure stands in a text by itself, and not as a part of a longer number or word."""
+    return re.search(rf"(?<![\w.,−-]){re.escape(figure)}(?![\w]|[.,]\d)", text) is not None
+
+
+def _printed_by(cells: dict, figure: str) -> str:
+    printing = [name for name, cell in cells.items() if stands_in(figure, output(cell))]
+    return f"cells that print {figure!r}: {', '.join(printing) or 'none'}"
+
+
+def overview(table=None) -> str:
+    """The ledger as a Markdown table: a row a claim, with its verdict, its figure, and where it is computed."""
+    table = published.table("claims") if table is None else table
+    lines = ["| claim | verdict | figure | what it is, and the condition | notebook |", "|---|---|---|---|---|"]
+    for row in table.itertuples():
+        said = f"{row.meaning}; {row.condition}" if row.condition and row.meaning else row.meaning or row.condition
+        link = f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)" if row.notebook else ""
+        cells = (row.claim, row.verdict, row.figure, said, link)
+        lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def with_overview(readme: str) -> str:
+    """A README with the ledger between its two marks made anew. Raises ValueError where a mark is missing."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"readme must hold the marks {BEGIN!r} and {END!r}")
+    return f"{before}{BEGIN}\n\n{overview()}\n{END}{after}"
+
 
 if __name__ == "__main__":
     path = Path(__file__).resolve().parent.parent / "README.md"
-    path.write_text(claims.with_overview(path.read_text(encoding="utf-8")), encoding="utf-8")
+    path.write_text(with_overview(path.read_text(encoding="utf-8")), encoding="utf-8")

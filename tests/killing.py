@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 context = multiprocessing.get_context("forkserver")
-context.set_forkserver_preload(["tiny", "inception_lab.training", "pytest"])
+context.set_forkserver_preload(["tiny", "inception_lab.training.trainer", "pytest"])
 
 
 def start(function, *arguments):
@@ -39,7 +39,7 @@ def training(out: Path, recipe) -> None:
     import tiny
     import torch
 
-    from inception_lab.training import train
+    from inception_lab.training.trainer import train
 
     torch.set_num_threads(1)
     train(recipe, out, data=tiny.data(), resume=True, progress=False, accelerator="cpu")
@@ -76,7 +76,7 @@ def exploring_that_dies_while_it_writes(out: Path, run: Path, options: dict, fat
 
 def die_while_writing(fatal: int) -> None:
     """Have this process killed at the `fatal`-th step: before it, or half through it where it can be halved."""
-    from inception_lab import checkpoints
+    from inception_lab.training import checkpoints
 
     calls = 0
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from inception_lab import lens
-from inception_lab.datasets import CHECKOUT
+from inception_lab.data.datasets import CHECKOUT
 from inception_lab.lens import recorded, scales, scores
-from inception_lab.runs import load_model
-from inception_lab.shapes import Shapes
+from inception_lab.training.runs import load_model
+from inception_lab.data.shapes import Shapes
 
 RUN = CHECKOUT / "data" / "runs" / "shapes-laptop"
 DATA = Shapes("test", length=30)

@@ -9,8 +9,8 @@ import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from inception_lab import augment
-from inception_lab.augment import Augmentation, crop_and_resize, distort, draw_boxes
+from inception_lab.data import augment
+from inception_lab.data.augment import Augmentation, crop_and_resize, distort, draw_boxes
 
 PLAIN = dict(scale=(1, 1), ratio=(1, 1), flip=0, photometric=0, mean=(0, 0, 0), std=(1, 1, 1))
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from inception_lab import build
-from inception_lab.blocks import (
+from inception_lab.models.blocks import (
     AuxiliaryHead,
     ConvUnit,
     Inception,

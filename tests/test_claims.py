@@ -6,7 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from inception_lab import claims, published
+from inception_lab import claims
+from inception_lab.costs import published
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"

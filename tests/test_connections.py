@@ -8,8 +8,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from inception_lab import build
-from inception_lab.blocks import ConvUnit, Inception, Widths
-from inception_lab.connections import expanded_kernel, inputs_of_stage, paths, strongest
+from inception_lab.models.blocks import ConvUnit, Inception, Widths
+from inception_lab.lens.connections import expanded_kernel, inputs_of_stage, paths, strongest
 
 WIDTHS = Widths(3, 4, 5, 2, 6, 4)
 

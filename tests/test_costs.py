@@ -13,10 +13,10 @@ from fvcore.nn import ActivationCountAnalysis
 from torch import nn
 
 from inception_lab import build, count
-from inception_lab.blocks import Inception, Widths
-from inception_lab.costs import UncountedOperator
-from inception_lab.designs import Design
-from inception_lab.googlenet import GoogLeNet
+from inception_lab.models.blocks import Inception, Widths
+from inception_lab.costs.counting import UncountedOperator
+from inception_lab.models.designs import Design
+from inception_lab.models.googlenet import GoogLeNet
 
 
 def test_a_convolution_costs_its_weights_times_its_positions():
@@ -265,7 +265,7 @@ def test_an_operator_without_a_rule_is_named_with_its_layer():
 
 
 def test_a_difference_to_torch_is_an_error_that_names_the_operator(monkeypatch):
-    from inception_lab import operators
+    from inception_lab.costs import operators
 
     monkeypatch.setitem(operators.MACS, torch.ops.aten.convolution, lambda *args: 7)
     with pytest.raises(RuntimeError, match=r"disagree on aten\.convolution: 14 FLOPs here, 2,400 by PyTorch"):

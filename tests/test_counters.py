@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from inception_lab.blocks import ConvUnit
-from inception_lab.counters import compare_counters
+from inception_lab.models.blocks import ConvUnit
+from inception_lab.costs.counters import compare_counters
 
 
 @pytest.mark.parametrize("name", ["alexnet-2012", "nin", "googlenet", "googlenet-torchvision", "inception-v3"])

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from inception_lab.datasets import Part, cache, in_memory, load
-from inception_lab.downloads import DataError
-from inception_lab.folders import IMAGENET_MEAN, Folder, find_samples
+from inception_lab.data.datasets import Part, cache, in_memory, load
+from inception_lab.data.downloads import DataError
+from inception_lab.data.folders import IMAGENET_MEAN, Folder, find_samples
 
 
 def save(path, pixels):

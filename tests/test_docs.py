@@ -14,8 +14,11 @@ import pytest
 import torch
 from torchvision.io import write_png
 
-from inception_lab import cli, count, datasets, recipes, studies
-from inception_lab.shapes import Shapes
+from inception_lab import cli, count
+from inception_lab.data import datasets
+from inception_lab.evaluation import studies
+from inception_lab.training import recipes
+from inception_lab.data.shapes import Shapes
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -189,7 +192,7 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
-import inception_lab.cli, inception_lab.evaluation, inception_lab.records, inception_lab.scaling, inception_lab.studies
+import inception_lab.cli, inception_lab.evaluation.inference, inception_lab.evaluation.records, inception_lab.evaluation.scaling, inception_lab.evaluation.studies
 sys.exit(inception_lab.cli.main(["count", "googlenet-bn"]))
 """
 

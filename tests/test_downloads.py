@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from inception_lab import downloads
-from inception_lab.datasets import load
-from inception_lab.downloads import ARCHIVES, DataError, fetch
+from inception_lab.data import downloads
+from inception_lab.data.datasets import load
+from inception_lab.data.downloads import ARCHIVES, DataError, fetch
 
 NAME = "tiny-imagenet-200"
 NOBODY_LISTENS = f"http://127.0.0.1:9/{NAME}.zip"
@@ -179,7 +179,7 @@ def test_a_stop_while_unpacking_leaves_nothing(published, tmp_path, stop, error)
 def test_a_killed_download_is_not_taken_for_the_set_and_swept_later(server, published, archive, tmp_path):
     cache = tmp_path / "cache"
     program = f"""
-from inception_lab import downloads
+from inception_lab.data import downloads
 one = downloads.ARCHIVES["tiny-imagenet"]._replace(url="{server}/stalled/{NAME}.zip")
 downloads.ARCHIVES["tiny-imagenet"] = one
 downloads.fetch("tiny-imagenet", {str(cache)!r})

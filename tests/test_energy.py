@@ -9,8 +9,8 @@ import tiny
 import torch
 from test_training import history, quietly
 
-from inception_lab import energy
-from inception_lab.progress import Clock
+from inception_lab.training import energy
+from inception_lab.training.progress import Clock
 
 CARD = torch.device("cuda", 1)
 

@@ -15,13 +15,14 @@ from test_training import quietly
 from torchmetrics.functional.classification import multiclass_calibration_error
 from torchvision.transforms.v2 import functional as F
 
-from inception_lab import datasets, evaluation
-from inception_lab.checkpoints import RunError
+from inception_lab import evaluation
+from inception_lab.data import datasets
+from inception_lab.training.checkpoints import RunError
 from inception_lab.cli import main
-from inception_lab.evaluation import predict
-from inception_lab.predictions import Predictions, average, choose, ladder
-from inception_lab.runs import load_model
-from inception_lab.training import train
+from inception_lab.evaluation.inference import predict
+from inception_lab.evaluation.predictions import Predictions, average, choose, ladder
+from inception_lab.training.runs import load_model
+from inception_lab.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["a", "b", "c", "d"]

@@ -11,13 +11,15 @@ import tiny
 import torch
 from PIL import Image
 
-from inception_lab import datasets, explorer, lens, zoo
-from inception_lab.checkpoints import RunError
+from inception_lab import explorer, lens
+from inception_lab.data import datasets
+from inception_lab.models import zoo
+from inception_lab.training.checkpoints import RunError
 from inception_lab.cli import main
-from inception_lab.connections import expanded_kernel, paths
+from inception_lab.lens.connections import expanded_kernel, paths
 from inception_lab.explorer import exploration, measure, page, sprites
 from inception_lab.explorer.stages import find_stages
-from inception_lab.runs import RunFolder
+from inception_lab.training.runs import RunFolder
 
 OPTIONS = dict(length=60, steps=3, size=16, progress=False)
 DEAD = "inception_3a.three:2"
@@ -160,7 +162,7 @@ def test_the_class_of_a_unit_is_the_one_that_most_of_its_patches_show(out, state
 
 
 def test_inputs_are_weights_times_the_deviation_of_what_they_read(out, state, run, network, images):
-    from inception_lab.runs import load_model
+    from inception_lab.training.runs import load_model
 
     model, _ = load_model(run)  # with its batch normalisation, which lens folds into the convolutions
     reads = {"conv1": network.normalise(images.images), "linear": None}

@@ -9,10 +9,11 @@ import tiny
 import torch
 from test_explorer import OPTIONS, make_run
 
-from inception_lab import explorer, lens, zoo
+from inception_lab import explorer, lens
+from inception_lab.models import zoo
 from inception_lab.explorer import page
 from inception_lab.plots import PATHS
-from inception_lab.runs import RunFolder
+from inception_lab.training.runs import RunFolder
 
 PHONE = {"width": 360, "height": 700}
 

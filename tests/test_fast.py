@@ -10,15 +10,16 @@ import torchvision
 from tiny import NETWORKS, PLAIN
 from torch import nn
 
-from inception_lab import build, count, zoo
-from inception_lab.blocks import ConvUnit
-from inception_lab.datasets import in_memory, load
-from inception_lab.designs import Row
-from inception_lab.fast import PIXELS_AT_ONCE, Twin, fast
-from inception_lab.fused import ONEDNN, SHAPES_KEPT, FusedConv, FusedResponseNorm
-from inception_lab.googlenet import GoogLeNet
-from inception_lab.records import PLACE
-from inception_lab.runs import load_model
+from inception_lab import build, count
+from inception_lab.models import zoo
+from inception_lab.models.blocks import ConvUnit
+from inception_lab.data.datasets import in_memory, load
+from inception_lab.models.designs import Row
+from inception_lab.models.fast_twin import PIXELS_AT_ONCE, Twin, fast
+from inception_lab.models.fused import ONEDNN, SHAPES_KEPT, FusedConv, FusedResponseNorm
+from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.evaluation.records import PLACE
+from inception_lab.training.runs import load_model
 
 
 def randomise(model, seed=0):
@@ -105,7 +106,7 @@ def test_the_paths_without_onednn_and_with_images_in_the_default_layout_agree(mo
     model, images = random_network(7)
     twin = fast(model)
     assert difference(twin, model, images.contiguous(memory_format=torch.channels_last)) < 1e-4
-    monkeypatch.setattr("inception_lab.fused.ONEDNN", None)
+    monkeypatch.setattr("inception_lab.models.fused.ONEDNN", None)
     assert difference(twin, model, images) < 1e-4
 
 
@@ -145,7 +146,7 @@ def test_a_large_batch_is_computed_in_parts(monkeypatch):
     twin, parts = fast(model), []
     whole = twin(images)
     twin.conv1.register_forward_pre_hook(lambda module, inputs: parts.append(len(inputs[0])))
-    monkeypatch.setattr("inception_lab.fast.PIXELS_AT_ONCE", 3 * images[0, 0].numel())
+    monkeypatch.setattr("inception_lab.models.fast_twin.PIXELS_AT_ONCE", 3 * images[0, 0].numel())
     torch.testing.assert_close(twin(images), whole)
     assert parts == [3, 3, 1]
     assert PIXELS_AT_ONCE // 224**2 * 64 * 112**2 * 4 < 32 * 2**20  # what the comment there says

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inception_lab.downloads import DataError
-from inception_lab.folders import Folder, find_broken, read_rgb
+from inception_lab.data.downloads import DataError
+from inception_lab.data.folders import Folder, find_broken, read_rgb
 
 CROSS = np.zeros((6, 8, 3), np.uint8)  # different in every corner
 CROSS[:3, :4], CROSS[:3, 4:], CROSS[3:, :4] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -88,7 +88,7 @@ def test_leaving_out_moves_no_file_to_the_other_split(broken_tree):
 def test_a_scan_is_remembered_until_a_file_changes(broken_tree, tmp_path, monkeypatch):
     paths = sorted(p for p in broken_tree.rglob("*.*") if p.suffix in (".jpg", ".png", ".tif"))
     first = find_broken(paths, tmp_path / "scans")
-    monkeypatch.setattr("inception_lab.folders._why_broken", lambda path: "looked at again")
+    monkeypatch.setattr("inception_lab.data.folders._why_broken", lambda path: "looked at again")
     assert find_broken(paths, tmp_path / "scans") == first and len(first) == 7  # with the ._ file
     (broken_tree / "ant" / "whole.jpg").write_bytes(b"short")
     assert set(find_broken(paths, tmp_path / "scans").values()) == {"looked at again"}

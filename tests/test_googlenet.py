@@ -9,9 +9,11 @@ import torchvision
 from torch import nn
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from inception_lab import build, published, zoo
-from inception_lab.designs import DESIGNS, TABLE_1, Design, change, small_images, without
-from inception_lab.googlenet import GoogLeNet, Outputs, from_torchvision
+from inception_lab import build
+from inception_lab.costs import published
+from inception_lab.models import zoo
+from inception_lab.models.designs import DESIGNS, TABLE_1, Design, change, small_images, without
+from inception_lab.models.googlenet import GoogLeNet, Outputs, from_torchvision
 
 
 def parameters(model):

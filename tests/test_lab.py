@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from inception_lab import count
-from inception_lab.blocks import Inception, Widths
+from inception_lab.models.blocks import Inception, Widths
 
 ROOT = Path(__file__).resolve().parent.parent
 WIDTHS = Widths(64, 96, 128, 16, 32, 32)  # of 3a, which the sliders show at first

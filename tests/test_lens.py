@@ -6,13 +6,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from inception_lab import lens, zoo
-from inception_lab.datasets import CHECKOUT, Part
-from inception_lab.folders import fit
+from inception_lab import lens
+from inception_lab.models import zoo
+from inception_lab.data.datasets import CHECKOUT, Part
+from inception_lab.data.folders import fit
 from inception_lab.lens.images import batches
-from inception_lab.lens.tuning import Tuning, rescaled
-from inception_lab.runs import load_model
-from inception_lab.shapes import Shapes, draw
+from inception_lab.lens.scale_tuning import Tuning, rescaled
+from inception_lab.training.runs import load_model
+from inception_lab.data.shapes import Shapes, draw
 
 RUN = CHECKOUT / "data" / "runs" / "shapes-laptop"
 FIVE = "inception_4a.five"

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torchvision.io import write_png
 
-from inception_lab import datasets
-from inception_lab.batches import Batches, check_memory, in_order, open_data
-from inception_lab.evaluation import predict, views
-from inception_lab.folders import fit
-from inception_lab.recipes import RECIPES, Recipe
-from inception_lab.shapes import Shapes
-from inception_lab.training import train
+from inception_lab.data import datasets
+from inception_lab.training.batches import Batches, check_memory, in_order, open_data
+from inception_lab.evaluation.inference import predict, views
+from inception_lab.data.folders import fit
+from inception_lab.training.recipes import RECIPES, Recipe
+from inception_lab.data.shapes import Shapes
+from inception_lab.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

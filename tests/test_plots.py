@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from inception_lab import build, plots
-from inception_lab.blocks import Inception, NaiveInception, Widths
+from inception_lab.models.blocks import Inception, NaiveInception, Widths
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from inception_lab import published
+from inception_lab.costs import published
 
 TABLES = ["claims", "networks", "parameter_counts", "quotes", "table1", "table2", "table3"]
 PATHS = ["one", "three", "five", "pool_proj"]
@@ -211,5 +211,5 @@ def test_tables_are_found_inside_an_installed_package(tmp_path, monkeypatch):
 
 
 def test_importing_the_module_does_not_import_pandas():
-    code = "import sys; import inception_lab.published; sys.exit('pandas' in sys.modules)"
+    code = "import sys; import inception_lab.costs.published; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -11,11 +11,11 @@ from test_runs import KEPT
 from test_training import history
 from torchvision.transforms.v2.functional import resize
 
-from inception_lab import datasets
-from inception_lab.evaluation import predict
-from inception_lab.recipes import Recipe
-from inception_lab.runs import load_model
-from inception_lab.training import train
+from inception_lab.data import datasets
+from inception_lab.evaluation.inference import predict
+from inception_lab.training.recipes import Recipe
+from inception_lab.training.runs import load_model
+from inception_lab.training.trainer import train
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 

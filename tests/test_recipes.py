@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from inception_lab import build
-from inception_lab.optimisation import Average, build_optimiser, learning_rate
-from inception_lab.recipes import HOW_IT_RUNS, PAPER, RECIPES, Recipe, find
+from inception_lab.training.optimization import Average, build_optimiser, learning_rate
+from inception_lab.training.recipes import HOW_IT_RUNS, PAPER, RECIPES, Recipe, find
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -9,12 +9,14 @@ import torch
 from safetensors.torch import save_file
 from torchvision.io import write_png
 
-from inception_lab import datasets, evaluation, records
+from inception_lab import evaluation
+from inception_lab.data import datasets
+from inception_lab.evaluation import records
 from inception_lab.cli import main
-from inception_lab.evaluation import predict
-from inception_lab.predictions import Predictions
-from inception_lab.runs import RunError, load_model
-from inception_lab.training import train
+from inception_lab.evaluation.inference import predict
+from inception_lab.evaluation.predictions import Predictions
+from inception_lab.training.runs import RunError, load_model
+from inception_lab.training.trainer import train
 
 
 @pytest.fixture(scope="module")

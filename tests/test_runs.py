@@ -15,10 +15,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from test_training import history, quietly
 
-from inception_lab import checkpoints
-from inception_lab.checkpoints import RunError
-from inception_lab.runs import load_model
-from inception_lab.shapes import Shapes
+from inception_lab.training import checkpoints
+from inception_lab.training.checkpoints import RunError
+from inception_lab.training.runs import load_model
+from inception_lab.data.shapes import Shapes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIMED = ("seconds", "images_per_second", "waiting_percent")
@@ -137,7 +137,7 @@ def checkpoints_in(folder):
 def test_resumed_inside_an_epoch_in_the_same_process_too(stopped, tmp_path, capsys):
     out, recipe = stopped
     train = dict(data=tiny.data(), accelerator="cpu", resume=True)
-    from inception_lab.training import train as go_on
+    from inception_lab.training.trainer import train as go_on
 
     go_on(recipe, out, **train)
     assert f"{out}: going on after step 5 of 8" in capsys.readouterr().out
@@ -154,7 +154,7 @@ def test_resumed_with_other_workers_and_checkpoints_it_is_the_same_run(stopped, 
 
 
 def test_a_finished_run_trains_nothing_and_says_so(tmp_path, capsys):
-    from inception_lab.training import train
+    from inception_lab.training.trainer import train
 
     recipe = tiny.recipe(epochs=1)
     metrics = quietly(recipe, tmp_path / "run")
@@ -327,7 +327,8 @@ def test_strides_of_the_optimisers_state_come_back(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
-    from inception_lab import recipes, training
+    from inception_lab import training
+    from inception_lab.training import recipes
     from inception_lab.cli import main
 
     opened = []
@@ -355,7 +356,8 @@ def test_the_command_trains_into_a_folder_and_resumes(command, tmp_path, capsys)
 
 
 def test_a_folder_with_broken_files_is_refused_or_they_are_left_out(tmp_path, monkeypatch, capsys):
-    from inception_lab import cli, recipes
+    from inception_lab import cli
+    from inception_lab.training import recipes
 
     (tmp_path / "photographs").mkdir()
     for split, images in {"train": 8, "val": 2}.items():
@@ -366,7 +368,7 @@ def test_a_folder_with_broken_files_is_refused_or_they_are_left_out(tmp_path, mo
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
         (folder / "cut.png").write_bytes((folder / f"{number}.png").read_bytes()[:-40])
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny.recipe(batch=4, epochs=1))
-    monkeypatch.setattr("inception_lab.datasets.cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr("inception_lab.data.datasets.cache", lambda: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
     line = ["train", "tiny", "--data", "photographs", "--devices", "1", "--quiet"]
     assert cli.main(line) == 2

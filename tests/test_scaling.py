@@ -6,9 +6,9 @@ import shutil
 import pytest
 
 from inception_lab import count
-from inception_lab.recipes import RECIPES
-from inception_lab.records import PLACE
-from inception_lab.scaling import ILSVRC_2012, forecast, spent, transferred_rate
+from inception_lab.training.recipes import RECIPES
+from inception_lab.evaluation.records import PLACE
+from inception_lab.evaluation.scaling import ILSVRC_2012, forecast, spent, transferred_rate
 
 RUN = PLACE / "shapes-laptop"
 METRICS = json.loads((RUN / "metrics.json").read_text())

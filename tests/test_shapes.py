@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from inception_lab.shapes import CLASSES, SPLITS, Shapes, coverage, make_scenes
+from inception_lab.data.shapes import CLASSES, SPLITS, Shapes, coverage, make_scenes
 
 NUMBERS = np.arange(20_000, dtype=np.uint64)
 

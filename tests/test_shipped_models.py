@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inception_lab import count, datasets, evaluation, records
-from inception_lab.evaluation import predict
-from inception_lab.recipes import Recipe
+from inception_lab import count, evaluation
+from inception_lab.data import datasets
+from inception_lab.evaluation import records
+from inception_lab.evaluation.inference import predict
+from inception_lab.training.recipes import Recipe
 
 SHIPPED = sorted(path.parent for path in records.PLACE.glob("*/model.safetensors"))
 CIFAR10, TINY = ("cifar10", "test"), ("tiny-imagenet-200", "val")  # packed sets, each with its split

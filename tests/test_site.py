@@ -66,7 +66,7 @@ def test_the_site_has_a_page_for_everything(pages):
     names |= {f"exercises/{path.stem}.html" for path in ASSIGNMENTS}
     names |= {
         "teaching.html",
-        "library/inception_lab.blocks.html",
+        "library/inception_lab.models.blocks.html",
         "unit-explorer.html",
         "unit-explorer/index.html",
         "gpu-runs.html",
@@ -123,7 +123,7 @@ def test_notebooks_are_shown_with_their_outputs(site):
 
 
 def test_the_library_is_described(site):
-    text = (site / "library" / "inception_lab.blocks.html").read_text(encoding="utf-8")
+    text = (site / "library" / "inception_lab.models.blocks.html").read_text(encoding="utf-8")
     assert "Output channels of a module" in text and "Alias for field" not in text
 
 

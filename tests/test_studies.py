@@ -19,12 +19,16 @@ import torch
 from test_training import history
 from torch import nn
 
-from inception_lab import checkpoints, cli, count, datasets, studies, zoo
-from inception_lab.checkpoints import RunError
-from inception_lab.optimisation import learning_rate
-from inception_lab.recipes import RECIPES, Recipe
-from inception_lab.runs import load_model
-from inception_lab.studies import COLUMNS, STUDIES, Study, compare, read, run
+from inception_lab import cli, count
+from inception_lab.data import datasets
+from inception_lab.evaluation import studies
+from inception_lab.models import zoo
+from inception_lab.training import checkpoints
+from inception_lab.training.checkpoints import RunError
+from inception_lab.training.optimization import learning_rate
+from inception_lab.training.recipes import RECIPES, Recipe
+from inception_lab.training.runs import load_model
+from inception_lab.evaluation.studies import COLUMNS, STUDIES, Study, compare, read, run
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECORDS = sorted((Path(__file__).parent.parent / "data" / "studies").glob("*.csv"))

@@ -15,12 +15,12 @@ from lightning_fabric import Fabric
 from torch.nn import functional as F
 
 from inception_lab import build
-from inception_lab.batches import Batches, in_order, normalise, seed_all, seed_of
-from inception_lab.checkpoints import RunError
-from inception_lab.googlenet import Outputs
-from inception_lab.optimisation import Average, learning_rate
-from inception_lab.runs import load_model
-from inception_lab.training import evaluate, loss, train
+from inception_lab.training.batches import Batches, in_order, normalise, seed_all, seed_of
+from inception_lab.training.checkpoints import RunError
+from inception_lab.models.googlenet import Outputs
+from inception_lab.training.optimization import Average, learning_rate
+from inception_lab.training.runs import load_model
+from inception_lab.training.trainer import evaluate, loss, train
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -345,7 +345,7 @@ def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(recipe
 TWO = """
 import sys
 import tiny
-from inception_lab.training import train
+from inception_lab.training.trainer import train
 
 recipe = tiny.recipe("tiny-aux", epochs=2, accumulation=2, checkpoint_every=3)
 data = tiny.data(augment=None, val=51)

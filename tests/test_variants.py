@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from inception_lab import build, count
-from inception_lab.designs import DESIGNS, TABLE_1, narrow
-from inception_lab.equal_cost import macs_a_position, module_macs, times, with_macs_of
-from inception_lab.variants import KERNELS, MODULES, shuffled, vary
+from inception_lab.models.designs import DESIGNS, TABLE_1, narrow
+from inception_lab.models.equal_cost import macs_a_position, module_macs, times, with_macs_of
+from inception_lab.models.variants import KERNELS, MODULES, shuffled, vary
 
 DESIGN = DESIGNS["googlenet-laptop"]
 

@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from inception_lab import lens
-from inception_lab.datasets import CHECKOUT
+from inception_lab.data.datasets import CHECKOUT
 from inception_lab.lens.deepdream import octave_sizes
 from inception_lab.lens.objectives import Batch
-from inception_lab.lens.parametrisations import COLOURS
-from inception_lab.shapes import Shapes
+from inception_lab.lens.parametrizations import COLOURS
+from inception_lab.data.shapes import Shapes
 
 RUN = CHECKOUT / "data" / "runs" / "shapes-laptop"
 FIVE = "inception_4a.five"

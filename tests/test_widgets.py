@@ -6,9 +6,9 @@ import time
 import pytest
 
 from inception_lab import count
-from inception_lab.blocks import Inception, NaiveInception, Widths
-from inception_lab.designs import TABLE_1
-from inception_lab.widgets import OWN, SLIDERS, module_cost, path_costs, presets
+from inception_lab.models.blocks import Inception, NaiveInception, Widths
+from inception_lab.models.designs import TABLE_1
+from inception_lab.plots.widgets import OWN, SLIDERS, module_cost, path_costs, presets
 
 WIDTHS_3A = Widths(64, 96, 128, 16, 32, 32)
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from inception_lab import build, count, zoo
+from inception_lab import build, count
+from inception_lab.models import zoo
 
 # Parameters and MACs at the published image size, measured with three independent counters for this project.
 FACTS = {

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from inception_lab import zoo
-from inception_lab.batches import Data
-from inception_lab.designs import Design, Row
-from inception_lab.googlenet import GoogLeNet
-from inception_lab.recipes import Recipe
+from inception_lab.models import zoo
+from inception_lab.training.batches import Data
+from inception_lab.models.designs import Design, Row
+from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.training.recipes import Recipe
 
 SIZE, CLASSES = 12, 4
 

@@ -14,16 +14,17 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from inception_lab import datasets, lens
-from inception_lab.checkpoints import RunError
-from inception_lab.downloads import DataError
-from inception_lab.evaluation import digest, source
+from inception_lab import lens
+from inception_lab.data import datasets
+from inception_lab.training.checkpoints import RunError
+from inception_lab.data.downloads import DataError
+from inception_lab.evaluation.inference import digest, source
 from inception_lab.explorer import measure, page, sprites
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
 from inception_lab.explorer.stages import CLASSES, Stage, choose_stages, find_stages
 from inception_lab.lens.network import Network
-from inception_lab.recipes import Recipe
-from inception_lab.runs import load_model
+from inception_lab.training.recipes import Recipe
+from inception_lab.training.runs import load_model
 
 LENGTH = 2000  # images, unless more or fewer are asked for
 MEMORY = 2e9  # bytes that the images may take

@@ -13,8 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from inception_lab import checkpoints
-from inception_lab.checkpoints import RunError
+from inception_lab.training import checkpoints
+from inception_lab.training.checkpoints import RunError
 from inception_lab.plots.style import PATH_LABELS, PATHS
 
 CHUNK = 32  # units whose pictures are in one file

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inception_lab import checkpoints
+from inception_lab.training import checkpoints
 
 QUALITY = 85  # of lossy WebP, from 0 to 100
 

@@ -16,10 +16,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from inception_lab import costs
-from inception_lab.blocks import ConvUnit
-from inception_lab.datasets import CHECKOUT
-from inception_lab.googlenet import GoogLeNet
-from inception_lab.runs import load_model
+from inception_lab.models.blocks import ConvUnit
+from inception_lab.data.datasets import CHECKOUT
+from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.training.runs import load_model
 
 DRAWN = "shapes"  # the one data tier that holds no photographs
 
@@ -119,7 +119,7 @@ def best_run(place: str | Path | None = None) -> Path:
     """
     import json  # both here, as only this function reads run folders
 
-    from inception_lab.recipes import Recipe
+    from inception_lab.training.recipes import Recipe
 
     place = CHECKOUT / "data" / "runs" if place is None else Path(place)
     found = []

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from inception_lab import checkpoints, datasets
+from inception_lab.data import datasets
+from inception_lab.training import checkpoints
 from inception_lab.lens.network import open_run
 from inception_lab.lens.scales import path_scales, untrained
 from inception_lab.lens.scores import METHODS, score, shuffled
-from inception_lab.recipes import RECIPES
+from inception_lab.training.recipes import RECIPES
 
 RUN, CROPS = "shapes-laptop", ("shapes-crops-0", "shapes-crops-1", "shapes-crops-2")
 SHUFFLES = 3
@@ -40,7 +41,7 @@ def run_of_seed(seed: int, folder: Path, recorded: Path) -> Path:
     """The finished run of the recipe with a seed, also of its first weights; trained if it is not there yet."""
     if seed == 0:
         return recorded / RUN
-    from inception_lab.training import train  # here, because it takes seconds to import
+    from inception_lab.training.trainer import train  # here, because it takes seconds to import
 
     recipe = replace(RECIPES[RUN], seed=seed, weights_seed=seed)
     run = folder / f"seed-{seed}"

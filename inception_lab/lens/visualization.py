@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from inception_lab.lens.network import Network
 from inception_lab.lens.objectives import Batch, Objective
-from inception_lab.lens.parametrisations import Fourier
+from inception_lab.lens.parametrizations import Fourier
 from inception_lab.lens.transforms import standard
 from inception_lab.lens.units import check_names, find_unit
 

@@ -1,0 +1,105 @@
+"""Four counters on one network, and the reason for each difference between them.
+
+This library's count, PyTorch's `torch.utils.flop_counter`, fvcore and torchinfo.
+"""
+
+import copy
+import warnings
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from inception_lab.models import zoo
+from inception_lab.costs.counting import Count, count
+
+BATCH_NORM = ("BatchNorm2d", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
+GLOBAL_POOL = ("AdaptiveAvgPool2d", "_adaptive_avg_pool2d", "mean")
+
+
+def compare_counters(model: nn.Module | str, input_size=None, **options):
+    """A DataFrame with a row a counter: what it reports for one image in evaluation mode, and why.
+
+    Arguments as for `count`. The columns are
+
+    parameters: the counter's total, and `idle`, those among them that the pass never read.
+    reported: the number that the counter gives, under whatever name.
+    macs: the multiply-accumulates of convolutions and matrix products, the same in every row.
+    factor_2: what counting a MAC as two operations adds.
+    bias: what adding the biases adds (elements of the outputs that have one).
+    batch_norm: fvcore adds 2 for each element, torchinfo each layer's parameters once.
+    pooling: fvcore adds 1 for each input element of an adaptive average pool.
+    unexplained: reported − the sum of the columns before it.
+
+    The additions are computed from this library's rows by the rule in their description, and not read from
+    the counter that they explain: `unexplained` is 0 where the rules are the true ones.
+    """
+    ours = count(model, input_size, **options)
+    if isinstance(model, str):
+        with torch.device("meta"):
+            model = zoo.build(model, **options)
+        model = model.to_empty(device="cpu")  # fvcore traces a real pass, whatever the values are
+    else:
+        model = copy.deepcopy(model)
+    model.eval()
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
+    image = torch.zeros(1, *ours.input_size, dtype=dtype)
+    total = sum(p.numel() for p in model.parameters())
+    has_bias = {name for name, m in model.named_modules() if getattr(m, "bias", None) is not None}
+    rows = ours.rows
+    weighted = rows[rows["operation"].isin(["Conv2d", "Linear"]) & rows["name"].isin(has_bias)]
+    norms = rows[rows["operation"].isin(BATCH_NORM)]
+    pooled = rows.loc[rows["operation"].isin(GLOBAL_POOL), "input"]
+    pool_elements = sum(torch.Size(shape).numel() for shape in pooled)
+    plain_norms = norms.loc[norms["operation"] == "BatchNorm2d", "params"]  # torchinfo adds up leaf modules alone
+
+    with torch.no_grad():
+        reports = {
+            "inception_lab": (ours.params, ours.macs, {}),
+            "torch": (total, _torch_flops(model, image), {"factor_2": ours.macs}),
+            "fvcore": (
+                total,
+                _fvcore_flops(model, image),
+                {"batch_norm": 2 * norms["activations"].sum(), "pooling": pool_elements},
+            ),
+            "torchinfo": (
+                *_torchinfo(model, image),
+                {"bias": weighted["activations"].sum(), "batch_norm": plain_norms.sum()},
+            ),
+        }
+    return _table(ours, reports)
+
+
+def _table(ours: Count, reports: dict):
+    import pandas as pd
+
+    rows = []
+    for tool, (params, reported, additions) in reports.items():
+        reasons = {reason: int(additions.get(reason, 0)) for reason in ("factor_2", "bias", "batch_norm", "pooling")}
+        row = {"counter": tool, "parameters": params, "idle": params - ours.params}
+        row |= {"reported": reported, "macs": ours.macs, **reasons}
+        rows.append(row | {"unexplained": reported - ours.macs - sum(reasons.values())})
+    return pd.DataFrame(rows).set_index("counter")
+
+
+def _torch_flops(model, image) -> int:
+    with FlopCounterMode(display=False) as counter:
+        model(image)
+    return counter.get_total_flops()
+
+
+def _fvcore_flops(model, image) -> int:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # importing and tracing warn of things that do not bear on the count
+        from fvcore.nn import FlopCountAnalysis
+
+        analysis = FlopCountAnalysis(model, image)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        return int(analysis.total())
+
+
+def _torchinfo(model, image) -> tuple[int, int]:
+    import torchinfo
+
+    summary = torchinfo.summary(model, input_data=image, device="cpu", verbose=0)
+    return summary.total_params, summary.total_mult_adds

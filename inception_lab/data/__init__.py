@@ -1,0 +1,1 @@
+"""Images: data tiers, folders, photographs, augmentation and crops."""

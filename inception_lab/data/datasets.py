@@ -1,0 +1,171 @@
+"""The data tiers, by one name or path.
+
+data = load("shapes")                         # drawn by code, nothing needed
+data = load("cifar10", "val")                 # downloaded to data/cache once
+data = load("tiny-imagenet", size=32)
+data = load("/my/photographs", "train")       # any class-per-folder tree
+image, label = data[0]                        # uint8 (3, H, W) and a number
+data.classes[label], data.mean, data.std      # its name; what to normalise with, for images from 0 to 1
+"""
+
+import difflib
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets import CIFAR10
+
+from inception_lab.models.blocks import check_one_of
+from inception_lab.data.downloads import ARCHIVES, DataError, fetch
+from inception_lab.data.folders import Folder, fit
+from inception_lab.data.shapes import SPLITS, Shapes
+
+NAMES = ("shapes", *ARCHIVES)
+CHECKOUT = Path(__file__).resolve().parent.parent
+CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
+
+
+class InMemory(Dataset):
+    """Images of one size held as one uint8 tensor (N, 3, H, W), with labels int64 (N,)."""
+
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, classes: list[str], mean: tuple, std: tuple):
+        self.images, self.labels, self.classes, self.mean, self.std = images, labels, classes, mean, std
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+        return self.images[i], int(self.labels[i])
+
+
+class Part(Dataset):
+    """Some images of another set, in the order of `indices`, or all of them with a transform of the image."""
+
+    def __init__(self, data, indices=None, transform=None):
+        self.data, self.transform = data, transform
+        self.indices = range(len(data)) if indices is None else indices
+        self.classes, self.mean, self.std = data.classes, data.mean, data.std
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, i: int):
+        image, label = self.data[self.indices[i]]
+        return (self.transform(image) if self.transform else image), label
+
+
+def cache() -> Path:
+    """Where downloads live: data/cache of the repository, or of the working folder for an installed wheel."""
+    return (CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else Path.cwd()) / "data" / "cache"
+
+
+def load(
+    name_or_path,
+    split: str = "train",
+    *,
+    size: int | None = None,
+    length: int | None = None,
+    seed: int = 0,
+    val_share: float = 0.1,
+    root=None,
+    download: bool = True,
+    skip_broken: bool = False,
+) -> Dataset:
+    """The images of one split of a data tier, each a uint8 tensor (3, H, W) with the number of its class.
+
+    name_or_path: "shapes", "cifar10", "tiny-imagenet" or a folder. A folder holds class folders, perhaps in
+    folders train, val and test (see `folders.find_samples`), or CIFAR-10 as torchvision unpacks it.
+    split: "train", "val" or "test". For CIFAR-10, val and test are both the 10,000 test images, as is usual
+    for it; Tiny ImageNet's test images have no labels, so that only train and val can be had.
+    size: pixels along a side: shapes are drawn at it (default 64), other images are scaled and cropped to it
+    (default: as they are). length: shapes: how many to draw (default 10,000, and 2,000 for val and test);
+    others: how many to choose at random (default all). seed: of the shapes, of that choice, and of the split
+    of a tree that has none, of which `val_share` becomes val.
+    root: where downloads are kept and looked for (default `cache()`); download=False never uses the network.
+    skip_broken: leave out the files of a folder that cannot be read, instead of refusing it.
+
+    Raises ValueError for a wrong argument; DataError, which is one, where images are missing or broken.
+    """
+    check_one_of("split", split, SPLITS)
+    for name, value in {"size": size, "length": length}.items():
+        if value is not None and (not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    root = cache() if root is None else Path(root)
+    if name_or_path == "shapes":
+        default = 10_000 if split == "train" else 2_000
+        return Shapes(split, size=64 if size is None else size, length=default if length is None else length, seed=seed)
+    if name_or_path == "cifar10":
+        data = _cifar10(fetch("cifar10", root, download).parent, split, size)
+    elif name_or_path == "tiny-imagenet":
+        if split == "test":
+            raise DataError("tiny-imagenet has no labels for its test images: split must be 'train' or 'val'")
+        data = Folder(fetch("tiny-imagenet", root, download), split, size=size, scan=False)  # its checksum was right
+    else:
+        folder = _folder(name_or_path)
+        if (folder / CIFAR10.base_folder).is_dir():
+            data = _cifar10(folder, split, size)
+        else:
+            options = dict(size=size, val_share=val_share, seed=seed, skip_broken=skip_broken)
+            data = Folder(folder, split, **options, records=root / "scans")
+    if length is None:
+        return data
+    if length > len(data):
+        raise ValueError(
+            f"length must be at most {len(data)}, which is what {name_or_path} has for {split}, got {length}"
+        )
+    chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:length]
+    return Part(data, chosen.sort().values.tolist())
+
+
+def in_memory(data: Dataset, workers: int = 0) -> InMemory:
+    """All images of a set in one tensor, for the batched augmentation. They need one size: `load(..., size=64)`.
+
+    workers: processes that read. Raises DataError where two images differ in size.
+    """
+    if isinstance(data, InMemory):
+        return data
+    if isinstance(data, Shapes):
+        images, labels = data.batch(range(len(data)))
+        return InMemory(images, labels, data.classes, data.mean, data.std)
+    images = labels = None
+    done = 0
+    for batch in DataLoader(data, batch_size=64, num_workers=workers, collate_fn=_together):
+        for image, label in zip(*batch, strict=True):
+            if images is None:
+                images = torch.empty(len(data), *image.shape, dtype=torch.uint8)
+                labels = torch.empty(len(data), dtype=torch.int64)
+            if image.shape != images.shape[1:]:
+                one, other = ("×".join(map(str, s[-2:])) for s in (images.shape, image.shape))
+                raise DataError(f"the images differ in size ({one} and {other} pixels): pass size= to load")
+            images[done], labels[done] = image, label
+            done += 1
+    return InMemory(images, labels, data.classes, data.mean, data.std)
+
+
+def _together(samples: list):
+    """The images and labels of some samples; images of one size as one tensor, which a worker hands on as one file."""
+    images, labels = zip(*samples, strict=True)
+    return (torch.stack(images) if len({image.shape for image in images}) == 1 else images), labels
+
+
+def _cifar10(root: Path, split: str, size: int | None) -> InMemory:
+    try:
+        data = CIFAR10(root, train=split == "train")
+    except RuntimeError as error:
+        folder = root / CIFAR10.base_folder
+        raise DataError(
+            f"{folder} is not the CIFAR-10 that torchvision expects: delete it to fetch it again"
+        ) from error
+    images = torch.from_numpy(data.data).permute(0, 3, 1, 2).contiguous()
+    images = images if size is None else fit(images, size)
+    return InMemory(images, torch.tensor(data.targets), data.classes, CIFAR10_MEAN, CIFAR10_STD)
+
+
+def _folder(name_or_path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return path
+    close = difflib.get_close_matches(str(name_or_path).lower(), NAMES, n=1, cutoff=0.6)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    names = ", ".join(map(repr, NAMES))
+    raise ValueError(f"name_or_path must be one of {names} or an existing folder, got {str(name_or_path)!r}{hint}")

@@ -1,0 +1,213 @@
+"""From a finished run to the probabilities that its network gives to images: whole, or averaged over many crops.
+
+    p = predict("runs/cifar10")                            # as validation in training sees the images
+    p = predict("runs/cifar10", crops=144)                 # as the paper tests (Section 7)
+    p = predict("runs/mine", "/my/photographs", split="test", crops=10)
+
+What has been computed is kept in the run folder, in RUN/predictions/, a part at a time: an evaluation that was killed
+goes on where it stood, and one that was finished is read.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm.auto import tqdm
+
+from inception_lab.data import datasets
+from inception_lab.training import checkpoints
+from inception_lab.data.augment import CROPS, SCALES, evaluation_crops
+from inception_lab.training.batches import Data, normalise
+from inception_lab.models.blocks import check_one_of
+from inception_lab.training.checkpoints import RunError
+from inception_lab.data.folders import fit
+from inception_lab.evaluation.predictions import Predictions
+from inception_lab.training.recipes import Recipe
+from inception_lab.training.runs import load_model
+from inception_lab.training.session import make_fabric
+
+FORMAT = "inception-lab predictions 1"
+SAVE_EVERY = 60.0  # seconds between two writings of what has been computed
+
+
+def predict(
+    run: str | Path,
+    data: str | Path | Dataset | None = None,
+    *,
+    split: str = "val",
+    crops: int | None = None,
+    length: int | None = None,
+    batch: int = 128,
+    skip_broken: bool = False,
+    store: bool = True,
+    progress: bool = True,
+    accelerator: str = "auto",
+) -> Predictions:
+    """The probabilities that the network of a run folder gives to images: softmax, averaged over the crops.
+
+    data: a tier or a folder, by default what the run was trained on; or a set of uint8 images with `classes`, which
+    stands for `split`. crops: 1, 10 or 144, cut as `evaluation_crops` says from images of their own size (shapes are
+    drawn at the recipe's `image_size`); None for the image at that size, as validation in training sees it.
+    length, skip_broken: as `datasets.load` has them. batch: crops that the network sees at once. store: keep what has
+    been computed in the run folder, and use what was kept there for the same weights and images. accelerator: Fabric's.
+
+    Raises ValueError for a wrong argument, and for classes that are not the run's; RunError for a folder without
+    finished weights, or one that cannot be written to.
+    """
+    if crops is not None:
+        check_one_of("crops", crops, CROPS)
+    if not isinstance(batch, int) or batch < 1:
+        raise ValueError(f"batch must be a whole number of at least 1, got {batch!r}")
+    model, about = load_model(run)
+    recipe = about["recipe"]
+    images, data_digest = open_images(
+        data if data is not None else source(run, recipe), split, length, recipe, skip_broken
+    )
+    check_classes(run, list(images.classes), about["classes"])
+    kept = Kept(run, f"{split}-{crops or 'whole'}-{data_digest}", store)
+    parts = [kept.read(len(about["classes"]))]
+    if len(parts[0][1]) < len(images):
+        kept.write(parts)  # now, so that a folder that cannot be written to is told before any work
+        fabric = make_fabric(recipe, accelerator, devices=1)
+        name = f"{Path(run).name}, {'whole images' if crops is None else f'{crops} crops'}"
+        with tqdm(desc=name, total=len(images), initial=len(parts[0][1]), unit=" images", disable=not progress) as bar:
+            rest = Subset(images, range(bar.n, len(images)))
+            seen = Data(rest, rest, about["classes"], about["mean"], about["std"])
+            for part in compute(model, seen, recipe, fabric, crops, batch):
+                parts.append(part)
+                kept.write_sometimes(parts)
+                bar.update(len(part[1]))
+        kept.write(parts)
+    probabilities, labels = map(torch.cat, zip(*parts, strict=True))
+    return Predictions(probabilities, labels, about["classes"], crops, (str(run),), data_digest)
+
+
+# --- the images ---------------------------------------------------------------------------------------------
+
+
+def source(run: str | Path, recipe: Recipe) -> str:
+    """The tier or folder that a run was trained on. Raises ValueError for a folder that is not here."""
+    if recipe.data in datasets.NAMES or Path(recipe.data).is_dir():
+        return recipe.data
+    raise ValueError(f"data must say where the images are: {run} was trained on a folder named {recipe.data!r}")
+
+
+def open_images(
+    data: str | Path | Dataset, split: str, length: int | None, recipe: Recipe, skip_broken: bool = False
+) -> tuple[Dataset, str]:
+    """The images at their own size, shapes at the recipe's, and a digest that does not depend on the recipe."""
+    if isinstance(data, Dataset):
+        if length is not None:
+            raise ValueError("length must not be given with a set of images: choose them with datasets.Part")
+        return data, digest(data)
+    images = datasets.load(data, split, length=length, skip_broken=skip_broken)
+    name = digest(images)
+    if data == "shapes":  # the same scenes
+        images = datasets.load(data, split, size=recipe.image_size, length=length)
+    return images, name
+
+
+def digest(images: Dataset) -> str:
+    """A short name for a set, from its classes, its length and 64 of its images with their classes."""
+    content = hashlib.sha256(repr((list(images.classes), len(images))).encode())
+    for i in np.linspace(0, len(images) - 1, 64).astype(int).tolist():
+        image, label = images[i]
+        content.update(image.numpy().tobytes() + repr((tuple(image.shape), int(label))).encode())
+    return content.hexdigest()[:16]
+
+
+def check_classes(run: str | Path, given: list[str], trained: list[str]) -> None:
+    """Raise ValueError unless the images have the classes that the network was trained on, in the same order."""
+    if len(given) != len(trained):
+        raise ValueError(f"data must have the {len(trained)} classes of {run}, got {len(given)}")
+    for number, (one, other) in enumerate(zip(given, trained, strict=True)):
+        if one != other:
+            raise ValueError(f"data must have the classes of {run}: class {number} is {one!r}, not {other!r}")
+
+
+def views(images: torch.Tensor, crops: int | None, recipe: Recipe) -> torch.Tensor:
+    """What the network sees of images (N, 3, H, W): (N, M, 3, size, size), M crops of each, or 1 for the whole image.
+
+    Of a square image the three squares of the 144 crops are one. Its 48 crops that differ have the same mean.
+    """
+    if crops is None:
+        held = fit(images, recipe.memory_size) if recipe.memory_size else images
+        return fit(held, recipe.image_size)[:, None]
+    made = evaluation_crops(images, crops, recipe.image_size)
+    if crops == 144 and images.shape[2] == images.shape[3]:
+        made = made.unflatten(1, (len(SCALES), 3, 12))[:, :, 0].flatten(1, 2)
+    return made
+
+
+# --- the probabilities --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def compute(model, data: Data, recipe: Recipe, fabric, crops: int | None, batch: int) -> Iterator[tuple]:
+    """Probabilities (n, C) and labels (n,) of the images of `data.val`, in order, some at a time."""
+    model.to(fabric.device, memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format)
+    size = max(1, batch // (crops or 1))
+    for groups, labels in DataLoader(data.val, size, num_workers=recipe.workers, collate_fn=_collate):
+        seen = [views(group.to(fabric.device), crops, recipe) for group in groups]
+        counts = [of_image.shape[0] for group in seen for of_image in group]
+        probabilities = []
+        for some in torch.cat([group.flatten(0, 1) for group in seen]).split(batch):
+            with fabric.autocast():
+                logits = model(normalise(some, data, recipe))
+            probabilities.append(logits.float().softmax(1))
+        yield torch.stack([of_image.mean(0) for of_image in torch.cat(probabilities).split(counts)]).cpu(), labels
+
+
+def _collate(samples: list) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Some images in order, those of one size that follow each other as one batch (N, 3, H, W); and their labels."""
+    images, labels = zip(*samples, strict=True)
+    groups = [torch.stack(list(group)) for _, group in groupby(images, key=lambda image: image.shape)]
+    return groups, torch.tensor([int(label) for label in labels])
+
+
+class Kept:
+    """The file in a run folder that holds the probabilities computed so far, for its weights and one set of images."""
+
+    def __init__(self, run: str | Path, name: str, on: bool):
+        self.path, self.on = Path(run) / "predictions" / f"{name}.safetensors", on
+        with open(Path(run) / "model.safetensors", "rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        self.about = {"format": FORMAT, "weights": weights}
+        self.written = time.monotonic()
+
+    def read(self, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Probabilities and labels of the first images; of none without a whole file made by the same weights."""
+        nothing = torch.empty(0, classes), torch.empty(0, dtype=torch.int64)
+        if not self.on or not self.path.is_file():
+            return nothing
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                fits = (file.metadata() or {}) == self.about
+                return (file.get_tensor("probabilities"), file.get_tensor("labels")) if fits else nothing
+        except (SafetensorError, OSError):
+            return nothing
+
+    def write(self, parts: list[tuple]) -> None:
+        """Replace the file. Raises RunError where that cannot be done."""
+        if not self.on:
+            return
+        try:
+            self.path.parent.mkdir(exist_ok=True)
+            probabilities, labels = map(torch.cat, zip(*parts, strict=True))
+            content = safetensors.torch.save({"probabilities": probabilities, "labels": labels}, self.about)
+            checkpoints.write(self.path, content)
+        except (OSError, RunError) as error:
+            raise RunError(f"{error}; store=False (--no-store) evaluates without keeping anything") from error
+        self.written = time.monotonic()
+
+    def write_sometimes(self, parts: list[tuple]) -> None:
+        """Replace the file if it is older than SAVE_EVERY."""
+        if time.monotonic() - self.written >= SAVE_EVERY:
+            self.write(parts)

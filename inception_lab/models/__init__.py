@@ -1,0 +1,1 @@
+"""The networks: building blocks, published designs, and every network that the course compares."""

@@ -1,0 +1,222 @@
+"""The same function with fewer, larger operations: an inference twin of a GoogLeNet.
+
+    twin = fast(model)                                        # float32
+    twin = fast(model, dtype=torch.bfloat16, compile=True)
+
+What changes: batch norm is folded into the convolution before it, the 1×1 convolutions that read one input are merged
+into one, bias and ReLU are computed with the convolution, maps lie in the layout channels_last, and a large batch is
+computed in parts. What does not change is the function, up to rounding; `tests/test_fast.py` holds it to that.
+"""
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable
+from types import FunctionType
+
+import torch
+from torch import nn
+
+from inception_lab.models.blocks import ConvUnit, Inception, NaiveInception, check_one_of
+from inception_lab.models.fused import FusedConv, FusedInception, FusedInput, FusedLinear, FusedResponseNorm
+from inception_lab.models.googlenet import GoogLeNet, check_images, imagenet_to_tensorflow
+
+DTYPES = (torch.float32, torch.bfloat16)
+# 8 images of 224×224 pixels: the widest map, 64×112×112 numbers an image, then takes 26 MB. glibc's malloc hands blocks
+# of more than 32 MB back to the system at once, and gets them anew page by page.
+PIXELS_AT_ONCE = 8 * 224 * 224
+
+
+def fast(model: GoogLeNet, *, dtype: torch.dtype = torch.float32, compile: bool = False) -> "Twin":
+    """A network with the outputs that `model` has in evaluation mode, made for inference.
+
+    model: a GoogLeNet of any design; it is not changed, and later changes of its weights do not reach the twin.
+    dtype: what the convolutions are computed in, torch.float32 or torch.bfloat16. The logits are float32 always.
+    compile: let PyTorch's compiler make machine code of the twin, with the weights as constants. The first call with
+        a shape of the input then takes some ten seconds.
+
+    Raises ValueError for a model that is not made of known parts only, naming the first that was not recognised.
+    """
+    check_one_of("dtype", dtype, DTYPES)
+    if type(model) is not GoogLeNet:
+        hint = ""
+        if type(model).__module__ == "torchvision.models.googlenet":
+            hint = "; from_torchvision(model.state_dict()) makes one of torchvision's"
+        raise ValueError(f"model must be a GoogLeNet of this library, got {type(model).__name__}{hint}")
+    with torch.inference_mode(False), torch.no_grad():
+        return Twin(model, dtype, compile)
+
+
+class Twin(nn.Module):
+    """What `fast` makes. (N, in_channels, H, W) → logits (N, num_classes), float32, without gradients."""
+
+    def __init__(self, model: GoogLeNet, dtype: torch.dtype, compile: bool):
+        super().__init__()
+        self.in_channels, self.smallest_input = model.in_channels, model.smallest_input
+        self.compile_it, self.compiled = compile, None
+        check_untouched("model", model)
+        known = {*model.stages, *model.heads.values()}
+        for name, _ in model.named_children():
+            if name not in known:
+                raise unrecognised(name, model.get_submodule(name), "which is no stage")
+        affine = affine_of(imagenet_to_tensorflow) if model.design.transform_input else (None, None)
+        stages = {"input": FusedInput(dtype, *affine)}
+        for name in model.stages:
+            stages[name] = convert(name, model.get_submodule(name), dtype)
+        self.stages = list(stages)
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        super().train(False).to(next(model.parameters()).device)
+
+    @torch.no_grad()
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        check_images(x, self.in_channels, self.smallest_input)
+        run = self.run
+        if self.compile_it and x.device.type != "meta":  # on which costs are counted
+            self.compiled = run = self.compiled or compiled(self.run, x.device.type)
+        parts = x.split(max(1, PIXELS_AT_ONCE // x[0, 0].numel()) if x.device.type == "cpu" else len(x))
+        logits = [run(part) for part in parts]
+        if x.device.type == "cuda":
+            return logits[0].clone()  # the next launch of a graph writes to the same memory
+        return logits[0] if len(logits) == 1 else torch.cat(logits)
+
+    def run(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits of images that are computed at once."""
+        for name in self.stages:
+            x = getattr(self, name)(x)
+        return x
+
+    def train(self, mode: bool = True) -> "Twin":
+        """Raises ValueError for True: a twin has no training mode."""
+        if mode:
+            raise ValueError("a fast twin is for inference: train the model that it was made of")
+        return super().train(False)
+
+    def __getstate__(self):
+        return self.__dict__ | {"compiled": None}
+
+
+def compiled(run: Callable, device: str, *, freeze: bool = True) -> Callable:
+    """A function of one tensor as machine code; on a GPU as one graph that is launched at once.
+
+    freeze: take the weights as constants, so that they are packed once. PyTorch asks for `freezing` while it traces,
+    in the first call with a shape, and asks the global settings alone: as an option of torch.compile it does nothing
+    (torch/_dynamo/utils.py, is_parameter_freezing).
+
+    PyTorch keeps its machine code by the function's code object, so that two networks of one class share an entry, or
+    push one another out. A copy of the code object keeps them apart. Then the one thing that can change from call to
+    call is the tensor; to check for more takes 2 % of the time at batch 1.
+    """
+    from torch._inductor import config  # here, because it takes long to import
+
+    def call(x):
+        return run(x)
+
+    alone = FunctionType(call.__code__.replace(), globals(), closure=call.__closure__)
+    options = {"triton.cudagraphs": True} if device == "cuda" else {}
+    options["guard_filter_fn"] = torch.compiler.keep_tensor_guards_unsafe
+    return config.patch(freezing=freeze)(torch.compile(alone, options=options, dynamic=False))
+
+
+# --- from a layer to its twin
+
+
+def convert(name: str, module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The twin of a module of this name; ValueError for one that CONVERSIONS does not know."""
+    conversion = CONVERSIONS.get(type(module))
+    if conversion is None:
+        raise unrecognised(name, module, f"which is none of {', '.join(t.__name__ for t in CONVERSIONS)}")
+    check_untouched(name, module)
+    return conversion(name, module, dtype)
+
+
+def unrecognised(name: str, module: nn.Module, why: str) -> ValueError:
+    return ValueError(f"model cannot be made fast: {name} is a {type(module).__name__}, {why}")
+
+
+def check_untouched(name: str, module: nn.Module) -> None:
+    """Raise ValueError where hooks or a forward of its own may make the module compute something else."""
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise unrecognised(name, module, "with hooks, which a twin would not call")
+    if "forward" in vars(module):
+        raise unrecognised(name, module, "with a forward of its own")
+
+
+def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
+    """A convolution unit as one operation, or as two if it is separable.
+
+    Batch norm computes γ (y − μ) / √(σ² + ε) + β in each channel of the convolution's output y. In evaluation μ and σ²
+    are constants, so a factor goes into the weights and the rest into the bias (Jacob et al. 2017, arXiv:1712.05877,
+    Section 3.2). Computed in double precision.
+    """
+    parts = dict(unit.named_children())
+    for part in parts.values():
+        check_untouched(name, part)
+    depthwise, conv = parts.pop("depthwise", None), parts.pop("conv", None)
+    norm, relu = parts.pop("bn", None), parts.pop("relu", None)
+    convs = [conv] if depthwise is None else [depthwise, conv]
+    plain = all(type(c) is nn.Conv2d and c.padding_mode == "zeros" for c in convs)
+    normal = norm is None or (type(norm) is nn.BatchNorm2d and norm.running_var is not None)
+    if parts or not plain or not normal or type(relu) is not nn.ReLU:
+        raise unrecognised(name, unit, "but not a convolution, batch norm with running statistics or none, and ReLU")
+    weight = conv.weight.double()
+    bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.double()
+    if norm is not None:
+        factor = (norm.running_var.double() + norm.eps).rsqrt()
+        factor = factor if norm.weight is None else factor * norm.weight.double()
+        weight, bias = weight * factor.view(-1, 1, 1, 1), (bias - norm.running_mean.double()) * factor
+        bias = bias if norm.bias is None else bias + norm.bias.double()
+    folded = FusedConv.like(conv, weight.to(dtype), bias.to(dtype), relu=True)
+    if depthwise is None:
+        return folded
+    bias = None if depthwise.bias is None else depthwise.bias.to(dtype)
+    return nn.Sequential(FusedConv.like(depthwise, depthwise.weight.to(dtype), bias, relu=False), folded)
+
+
+def chain(name: str, module: nn.Sequential, dtype: torch.dtype) -> nn.Module:
+    parts = {part: convert(f"{name}.{part}", m, dtype) for part, m in module.named_children()}
+    return nn.Sequential(OrderedDict(parts))
+
+
+def module(name: str, inception: Inception | NaiveInception, dtype: torch.dtype) -> FusedInception:
+    """The twin of a module: the first convolution of each path, if it is 1×1, is merged with the others."""
+    paths, spans, merging, width = [], [], [], 0
+    for path, parts in inception.named_children():
+        twin = convert(f"{name}.{path}", parts, dtype)
+        layers = list(twin) if isinstance(twin, nn.Sequential) else [twin]
+        span = None
+        if isinstance(layers[0], FusedConv) and layers[0].is_pointwise:
+            first = layers.pop(0)
+            merging.append(first)
+            span = (width, width + len(first.weight))
+            width = span[1]
+        paths.append(nn.Sequential(*layers))
+        spans.append(span)
+    return FusedInception(merge(merging) if merging else None, paths, spans)
+
+
+def merge(convs: list[FusedConv]) -> FusedConv:
+    """1×1 convolutions of one input as one: their weights and biases, one behind the other."""
+    weight, bias = torch.cat([c.weight for c in convs]), torch.cat([c.bias for c in convs])
+    return FusedConv(weight, bias)
+
+
+def same(name: str, layer: nn.Module, dtype: torch.dtype) -> nn.Module:
+    return copy.deepcopy(layer)
+
+
+CONVERSIONS = {
+    ConvUnit: fold,
+    nn.Sequential: chain,
+    Inception: module,
+    NaiveInception: module,
+    nn.Linear: lambda name, layer, dtype: FusedLinear(layer),
+    nn.LocalResponseNorm: lambda name, norm, dtype: FusedResponseNorm(norm),
+    nn.Dropout: lambda name, dropout, dtype: nn.Identity(),
+    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity), same),
+}
+
+
+def affine_of(function: Callable) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and shift, (3,) each, of a function that is affine in each of 3 channels."""
+    shift = function(torch.zeros(1, 3, 1, 1)).flatten()
+    return function(torch.ones(1, 3, 1, 1)).flatten() - shift, shift

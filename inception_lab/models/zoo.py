@@ -1,0 +1,125 @@
+"""Every network that the course compares, by name.
+
+    model = build("googlenet")
+    model = build("vgg16", num_classes=10)
+
+What torchvision or timm has is taken from there, with new weights: nothing is downloaded.
+"""
+
+import difflib
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import nn
+
+from inception_lab.models import classics
+from inception_lab.models.designs import DESIGNS, Design
+from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.models.variants import vary
+
+
+class Entry(NamedTuple):
+    """A network of the zoo: how it is made, the image size it was published for, and where."""
+
+    make: Callable[..., nn.Module]
+    input_size: int
+    source: str
+
+
+def build(name: str, num_classes: int | None = None, **options) -> nn.Module:
+    """The network of that name with new weights, in training mode.
+
+    name: one of `names()`. num_classes: the published number by default (1000, or 10 for CIFAR networks).
+    options: of the network's own constructor; for a GoogLeNet `aux=False`, `in_channels`, and what
+        `variants.vary` takes, such as `dropout=0.0` or `modules="3x3 alone"`.
+
+    Raises ValueError for an unknown name, offering the closest ones, and for a number of classes below 1.
+    """
+    make = entry(name).make
+    if num_classes is not None:
+        if not isinstance(num_classes, int) or num_classes < 1:
+            raise ValueError(f"num_classes must be a whole number of at least 1, got {num_classes!r}")
+        options["num_classes"] = num_classes
+    return make(**options)
+
+
+def names() -> list[str]:
+    """The names that `build` knows, in the order of the course."""
+    return list(ZOO)
+
+
+def entry(name: str) -> Entry:
+    """The zoo's entry of that name; ValueError for an unknown one, offering the closest."""
+    if name in ZOO:
+        return ZOO[name]
+    close = difflib.get_close_matches(str(name).lower().replace("_", "-"), ZOO, n=3, cutoff=0.6)
+    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    raise ValueError(f"name {name!r} is not in the zoo{hint} All names: {', '.join(ZOO)}")
+
+
+def _googlenet(design: Design) -> Callable[..., nn.Module]:
+    def make(*, num_classes: int | None = None, aux: bool | None = None, in_channels: int = 3, **departures):
+        return GoogLeNet(vary(design, **departures), num_classes, in_channels=in_channels, aux=aux)
+
+    return make
+
+
+def _torchvision(model: str, **defaults) -> Callable[..., nn.Module]:
+    def make(**options):
+        import torchvision  # here, so that a name from elsewhere does not wait for it
+
+        return getattr(torchvision.models, model)(weights=None, **defaults | options)
+
+    return make
+
+
+def _timm(model: str) -> Callable[..., nn.Module]:
+    def make(**options):
+        import timm  # here, because importing it takes seconds
+
+        return timm.create_model(model, pretrained=False, **options)
+
+    return make
+
+
+# The designs' names, each with the size and the place of its publication.
+GOOGLENETS = {
+    "googlenet": (224, "Szegedy et al. 2014, arXiv:1409.4842, Table 1"),
+    "googlenet-released": (
+        224,
+        "widths of Google's inception5h graph; separable conv1 inferred from Table 1",
+    ),
+    "googlenet-bn": (224, "the paper's network with batch normalisation (Ioffe & Szegedy 2015)"),
+    "googlenet-torchvision": (224, "torchvision, torchvision/models/googlenet.py"),
+    "googlenet-pytorch-cifar": (32, "kuangliu/pytorch-cifar, models/googlenet.py"),
+    "googlenet-d2l": (96, "Dive into Deep Learning, section 8.4"),
+    "googlenet-uva": (32, "UvA Deep Learning tutorial 5"),
+    "googlenet-laptop": (
+        64,
+        "this course: googlenet-bn at a quarter of its width",
+    ),
+    "googlenet-32": (32, "the paper's network with a stem for 32×32 images"),
+    "googlenet-64": (64, "the paper's network with a stem for 64×64 images"),
+    "googlenet-bn-32": (32, "googlenet-bn with a stem for 32×32 images"),
+    "googlenet-bn-64": (64, "googlenet-bn with a stem for 64×64 images"),
+    "inception-v2": (224, "Ioffe & Szegedy 2015, arXiv:1502.03167, Figure 5"),
+}
+
+ZOO = {
+    "alexnet-2012": Entry(classics.alexnet_2012, 227, "Krizhevsky et al. 2012"),
+    "alexnet": Entry(_torchvision("alexnet"), 224, "Krizhevsky 2014, arXiv:1404.5997"),
+    "zfnet": Entry(classics.zfnet, 224, "Zeiler & Fergus 2013, arXiv:1311.2901"),
+    "nin": Entry(classics.nin, 224, "Lin et al. 2013, arXiv:1312.4400"),
+    **{
+        vgg: Entry(_torchvision(vgg), 224, "Simonyan & Zisserman 2014, arXiv:1409.1556")
+        for vgg in ("vgg11", "vgg13", "vgg16", "vgg19")
+    },
+    **{name: Entry(_googlenet(DESIGNS[name]), size, source) for name, (size, source) in GOOGLENETS.items()},
+    "inception-v3": Entry(
+        _torchvision("inception_v3", init_weights=True), 299, "Szegedy et al. 2015, arXiv:1512.00567"
+    ),
+    "inception-v4": Entry(_timm("inception_v4"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
+    "inception-resnet-v2": Entry(_timm("inception_resnet_v2"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
+    "xception": Entry(_timm("legacy_xception"), 299, "Chollet 2016, arXiv:1610.02357"),
+    "nasnet-a": Entry(_timm("nasnetalarge"), 331, "Zoph et al. 2017, arXiv:1707.07012"),
+}

@@ -1,0 +1,121 @@
+"""Sliders that redraw what a module costs, naive beside reduced."""
+
+import ipywidgets
+import pandas as pd
+
+from inception_lab.models.blocks import Widths, check_one_of
+from inception_lab.models.designs import TABLE_1
+from inception_lab.plots import PATH_LABELS, PATHS
+
+OWN = "widths of my own"
+SLIDERS = {  # description: (smallest, largest, step), in the order of a preset
+    "input channels": (8, 1024, 8),
+    "map size (pixels)": (1, 56, 1),
+    "#1×1": (0, 512, 8),
+    "#3×3 reduce": (8, 512, 8),
+    "#3×3": (0, 512, 8),
+    "#5×5 reduce": (8, 512, 8),
+    "#5×5": (0, 512, 8),
+    "pool proj": (0, 512, 8),
+}
+
+
+def presets() -> dict[str, tuple[int, ...]]:
+    """The nine modules of Table 1: stage → (input channels, side of the map, the six widths)."""
+    channels, size, found = 192, 28, {}  # after pool2, of an image of 224×224
+    for row in TABLE_1[4:]:
+        if row.type == "max pool":
+            size //= 2
+        else:
+            found[row.stage] = (channels, size, *row.widths)
+            channels = row.widths.out_channels(channels)
+    return found
+
+
+def path_costs(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
+    """What each path costs in a naive module (Figure 2a) and in one with reductions (Figure 2b).
+
+    size: side of the map in pixels. Rows are the four paths; the columns "naive MACs", "reduced MACs", "naive
+    parameters" and "reduced parameters" take biases as parameters. A path of width 0 costs nothing.
+    """
+    w = Widths(*widths)
+    one, pool = [(1, in_channels, w.one)], [(1, in_channels, w.pool_proj)]  # kernel, channels in, channels out
+    three = [(1, in_channels, w.three_reduce), (3, w.three_reduce, w.three)] if w.three else []
+    five = [(1, in_channels, w.five_reduce), (5, w.five_reduce, w.five)] if w.five else []
+    naive = [one, [(3, in_channels, w.three)], [(5, in_channels, w.five)], []]
+    costs = {}
+    for module, paths in {"naive": naive, "reduced": [one, three, five, pool]}.items():
+        costs[f"{module} MACs"] = [sum(k * k * c * n for k, c, n in path) * size * size for path in paths]
+        costs[f"{module} parameters"] = [sum(k * k * c * n + n for k, c, n in path) for path in paths]
+    return pd.DataFrame(costs, index=pd.Index(PATHS, name="path"))
+
+
+def cost_html(in_channels: int, size: int, *widths: int) -> str:
+    """The costs of a module as HTML: a bar for each module, striped by path, and the numbers in a table."""
+    w = Widths(*widths)
+    costs = path_costs(in_channels, w, size)
+    total, bars, rows = costs.sum(), "", ""
+    longest = max(total["naive MACs"], total["reduced MACs"], 1)
+    for module in ("naive", "reduced"):
+        bars += f'{module}<div style="display:flex; height:22px; margin-bottom:6px">'
+        for path, macs in costs[f"{module} MACs"].items():
+            bars += f'<div style="width:{100 * macs / longest:.2f}%; background:{PATHS[path]}"></div>'
+        bars += "</div>"
+    for path, row in costs.iterrows():
+        label = f'<span style="background:{PATHS[path]}">&emsp;</span> {PATH_LABELS[path]}, MACs'
+        rows += _row(label, row["naive MACs"], row["reduced MACs"])
+    for kind in ("MACs", "parameters"):
+        rows += _row(f"<b>all {kind}</b>", total[f"naive {kind}"], total[f"reduced {kind}"])
+    rows += _row("output channels", w.one + w.three + w.five + in_channels, w.out_channels(in_channels))
+    table = f"<table><tr><th></th><th>naive</th><th>reduced</th></tr>{rows}</table>"
+    return f'<div style="max-width:640px">{bars}{table}{_verdict(total, w)}</div>'
+
+
+def _row(label: str, *numbers: int) -> str:
+    cells = (f'<td style="text-align:right; padding-left:2em">{n:,}</td>' for n in numbers)
+    return f"<tr><td>{label}</td>{''.join(cells)}</tr>"
+
+
+def _verdict(total: pd.Series, w: Widths) -> str:
+    empty = [PATH_LABELS[path] for path in PATHS if not (w.pool_proj if path == "pool" else getattr(w, path))]
+    if len(empty) == len(PATHS):
+        return "The reduced module has no path left: give at least one of the four a width."
+    ratio = total["naive MACs"] / total["reduced MACs"]
+    text = f"The naive module needs <b>{ratio:.2f}</b> times the reduced one's MACs."
+    return text + (f" Width 0 leaves a path out: {', '.join(empty)}. (The naive pool stays.)" if empty else "")
+
+
+def module_cost(stage: str = "inception_3a") -> ipywidgets.VBox:
+    """Sliders for a module's input, map size and six widths, above its cost, which follows them.
+
+    stage: the module of GoogLeNet to start from. The naive module has the same #1×1, #3×3 and #5×5, no
+    reductions, and a pool that passes all its input on. Raises ValueError for an unknown stage.
+    """
+    modules, loading, view = presets(), [], ipywidgets.HTML()
+    check_one_of("stage", stage, modules)
+    wide = {"description_width": "9em"}
+    preset = ipywidgets.Dropdown(options=[*modules, OWN], value=stage, description="module", style=wide)
+    sliders = [ipywidgets.IntSlider(0, *SLIDERS[name], description=name, style=wide) for name in SLIDERS]
+
+    def redraw(change=None):
+        if not loading:
+            values = tuple(slider.value for slider in sliders)
+            view.value = cost_html(*values)
+            preset.value = next((name for name, known in modules.items() if known == values), OWN)
+
+    def load(change):
+        if change["new"] != OWN:
+            loading.append(True)  # eight sliders move, and the picture is drawn once
+            for slider, value in zip(sliders, modules[change["new"]], strict=True):
+                slider.value = value
+            loading.clear()
+            redraw()
+
+    load({"new": stage})
+    preset.observe(load, "value")
+    for slider in sliders:
+        slider.observe(redraw, "value")
+    grid = ipywidgets.GridBox(
+        sliders, layout={"grid_template_columns": "repeat(auto-fill, minmax(310px, 1fr))", "max_width": "720px"}
+    )
+    return ipywidgets.VBox([preset, grid, view])

@@ -1,0 +1,194 @@
+"""From a recipe to batches on the device: which images, in which order, on which process, and made ready how.
+
+Every choice by chance is a function of the recipe's seed and the place in the run (epoch, step, image), never of what
+was drawn before it. That is why a run can be taken up at any step, with any number of worker processes.
+"""
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from inception_lab.training.recipes import Recipe
+
+
+class Data(NamedTuple):
+    """What a run trains on. Sets give uint8 (3, H, W) and a class; those with `images` and `labels` lie in memory.
+
+    augment: a function of a uint8 batch (N, 3, H, W) on the device, or None. mean, std: of each channel, for images
+    from 0 to 1. Where a set or `augment` gives floats instead of uint8, they have been normalised already.
+    """
+
+    train: Dataset
+    val: Dataset
+    classes: list[str]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    augment: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: bool = False) -> Data:
+    """The data of a recipe. Raises ValueError where it cannot be had.
+
+    source: a folder to read it from. skip_broken: leave out the files that are no whole images, instead of refusing.
+    """
+    from inception_lab.data import datasets  # here, because torchvision's transforms are slow to import
+    from inception_lab.data.augment import Augmentation
+
+    source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
+    crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
+    train_size = held if recipe.in_memory or not crops else None
+    train = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
+    val = datasets.load(source, "val", size=held, skip_broken=skip_broken)
+    augment = Augmentation(
+        size,
+        scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),
+        ratio=(3 / 4, 4 / 3) if crops else (1.0, 1.0),
+        photometric=0.5 if recipe.augmentation == "paper" else 0.0,
+        shift=held // 8 if recipe.augmentation == "shift" else 0,
+        cutout=recipe.cutout,
+        mean=train.mean,
+        std=train.std,
+    )
+    if recipe.in_memory:
+        check_memory(len(train) + len(val), held)
+        train, val = datasets.in_memory(train, recipe.workers), datasets.in_memory(val, recipe.workers)
+    elif recipe.augmentation != "none":
+        train = datasets.Part(train, transform=augment.transform())
+    on_device = augment if recipe.in_memory and recipe.augmentation != "none" else None
+    if on_device is None and held != size:
+        on_device = partial(resize, size=size)
+    return Data(train, val, val.classes, val.mean, val.std, on_device)
+
+
+def check_memory(images: int, size: int, limit: float = 16e9) -> None:
+    """Raise ValueError where so many RGB images of that size are more than `limit` bytes."""
+    if images * 3 * size**2 > limit:
+        wanted = f"{images:,} images of {size}×{size} pixels are {images * 3 * size**2 / 1e9:.0f} GB"
+        raise ValueError(f"in_memory must be false for these data: {wanted}, over the {limit / 1e9:.0f} GB allowed")
+
+
+def seed_of(*place) -> int:
+    """A number from 0 to 2⁶³ − 1 that is different for every place in every run."""
+    return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "big") >> 1
+
+
+def seed_all(seed: int) -> None:
+    """Start the random numbers of PyTorch, Python and NumPy anew."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+def digest(data: Data) -> str:
+    """A short name for the content of both sets, from their classes, sizes and 64 samples of each."""
+    content = hashlib.sha256(repr((list(data.classes), len(data.train), len(data.val))).encode())
+    for dataset in (data.train, data.val):
+        for i in np.linspace(0, len(dataset) - 1, 64).astype(int).tolist():
+            seed_all(i)  # a set that augments what it gives
+            image, label = dataset[i]
+            content.update(image.numpy().tobytes() + repr((tuple(image.shape), int(label))).encode())
+    return content.hexdigest()[:16]
+
+
+class Batches:
+    """The training batches of one process: its share of every batch of the recipe, in parts for accumulation.
+
+    `steps` is how many batches an epoch has; the last images, which do not fill one, are left out.
+    Raises ValueError for a batch that is larger than the set, or does not divide among the processes.
+    """
+
+    def __init__(self, recipe: Recipe, data: Data, device: torch.device, rank: int = 0, processes: int = 1):
+        parts, size = recipe.accumulation * processes, len(data.train)
+        if recipe.batch % parts:
+            raise ValueError(f"batch must be a multiple of {parts} (processes × accumulation), got {recipe.batch}")
+        if recipe.batch > size:
+            raise ValueError(f"batch must be at most the {size} images that there are, got {recipe.batch}")
+        self.recipe, self.data, self.device, self.rank, self.processes = recipe, data, device, rank, processes
+        self.steps = size // recipe.batch
+        self.memory = None
+        if hasattr(data.train, "images"):
+            self.memory = data.train.images.to(device), data.train.labels.to(device)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The parts of an epoch from a step on: what the network sees, (N, 3, H, W), and its classes, (N,).
+
+        The random numbers of PyTorch, Python and NumPy start anew with each part. So do dropout's.
+        """
+        order = self.order(epoch, start)
+        for number, (images, labels) in enumerate(self.read(order, epoch), start * self.recipe.accumulation):
+            seed_all(seed_of(self.recipe.seed, "part", epoch, number, self.rank))
+            images = self.data.augment(images) if self.data.augment else images
+            yield normalise(images, self.data, self.recipe), labels
+
+    def order(self, epoch: int, start: int = 0) -> list[torch.Tensor]:
+        """The numbers of the images of each part that this process computes, from a step on."""
+        generator = torch.Generator().manual_seed(seed_of(self.recipe.seed, "order", epoch))
+        images = torch.randperm(len(self.data.train), generator=generator)
+        part = self.recipe.batch // self.recipe.accumulation // self.processes
+        parts = images[: self.steps * self.recipe.batch].split(part)
+        return list(parts[self.rank :: self.processes][start * self.recipe.accumulation :])
+
+    def read(self, order: list[torch.Tensor], epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The images and classes of these parts on the device, from memory or by the worker processes."""
+        if self.memory:
+            for part in order:
+                part = part.to(self.device)
+                yield self.memory[0][part], self.memory[1][part]
+            return
+        seeded = [[(i, seed_of(self.recipe.seed, "image", epoch, i)) for i in part.tolist()] for part in order]
+        yield from load(Seeded(self.data.train), self.recipe, self.device, batch_sampler=seeded)
+
+
+def in_order(data: Data, recipe: Recipe, device, rank: int = 0, processes: int = 1) -> Iterator[tuple]:
+    """This process's share of the validation images once, in order, as the network sees them, and their classes."""
+    size = recipe.batch // recipe.accumulation
+    if hasattr(data.val, "images"):  # in memory: slices are faster than samples
+        mine = (tensor[rank::processes].split(size) for tensor in (data.val.images, data.val.labels))
+        batches = ((images.to(device), labels.to(device)) for images, labels in zip(*mine, strict=True))
+    else:
+        share = Subset(data.val, range(rank, len(data.val), processes))
+        batches = load(share, recipe, device, batch_size=size)
+    for images, labels in batches:
+        if images.shape[-1] == recipe.memory_size != recipe.image_size:
+            images = resize(images, recipe.image_size)
+        yield normalise(images, data, recipe), labels
+
+
+def resize(images: torch.Tensor, size: int) -> torch.Tensor:
+    """Square images that are held in memory, at the size that the network sees."""
+    from inception_lab.data.folders import fit
+
+    return fit(images, size)
+
+
+def load(dataset: Dataset, recipe: Recipe, device: torch.device, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of a set on the device, read by the recipe's worker processes."""
+    for images, labels in DataLoader(dataset, num_workers=recipe.workers, pin_memory=device.type == "cuda", **how):
+        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+class Seeded(Dataset):
+    """A set whose samples are asked for with a seed, so that what a transform draws depends on nothing else."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __getitem__(self, place: tuple[int, int]):
+        i, seed = place
+        seed_all(seed)
+        return self.dataset[i]
+
+
+def normalise(images: torch.Tensor, data: Data, recipe: Recipe) -> torch.Tensor:
+    """uint8 (N, 3, H, W) → floats with mean 0 and deviation 1 in each channel, in the recipe's memory layout."""
+    if images.dtype == torch.uint8:
+        mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (data.mean, data.std))
+        images = (images / 255 - mean) / std
+    return images.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)

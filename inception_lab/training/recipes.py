@@ -1,0 +1,279 @@
+"""Recipes: everything that a training run is made by, as a frozen dataclass that is saved with the run.
+
+    recipe = RECIPES["shapes-laptop"]
+    recipe = recipe.with_settings(["learning_rate=0.1", "options.aux=false"])
+    Recipe.from_json(recipe.to_json()) == recipe
+
+Paper: Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from inception_lab.models import zoo
+from inception_lab.models.blocks import check_one_of
+
+CHOICES = {
+    "optimiser": ("sgd", "adamw"),
+    "schedule": ("paper", "cosine", "one-cycle", "constant"),
+    "augmentation": ("none", "flip", "shift", "crop", "paper"),
+    "averaging": ("none", "polyak", "ema"),
+    "precision": ("32-true", "bf16-mixed"),
+}
+# The smallest and the largest value that makes sense.
+BOUNDS = dict.fromkeys(("epochs", "batch", "accumulation"), (1, math.inf))
+BOUNDS |= dict.fromkeys(("train_images", "warmup_epochs", "average_from"), (0, math.inf))
+BOUNDS |= dict.fromkeys(("aux_weight", "weight_decay", "checkpoint_every"), (0, math.inf))
+BOUNDS |= {"learning_rate": (1e-12, math.inf), "momentum": (0, 0.9999), "label_smoothing": (0, 0.9999)}
+BOUNDS |= {"memory_size": (0, 4096), "cutout": (0, 4095)}  # 0: not used
+BOUNDS |= {"average_decay": (0, 0.999999), "smallest_crop": (0.001, 1), "image_size": (1, 4096)}
+BOUNDS |= {"seed": (0, 2**32 - 1), "weights_seed": (0, 2**32 - 1), "workers": (0, 1024)}
+KINDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
+HOW_IT_RUNS = ("workers", "checkpoint_every")  # may change when a run is resumed: no weight depends on them
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides how a training run goes. Two runs of one recipe on one CPU give equal weights.
+
+    name: of the recipe, and of the run folder unless another is given. network, options: what `zoo.build` takes.
+    data: a tier or a folder's name. image_size: side in pixels of what the network sees. train_images: how many to
+        train on, 0 for all.
+    optimiser: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
+    learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimisation.learning_rate`.
+    batch: images a step, over all processes. accumulation: parts that a batch is computed in, to save memory.
+    augmentation: "none", "flip", "shift" (by up to an eighth of the side, with a mirrored border, then flip), "crop"
+        (an area from `smallest_crop` to 1, aspect 3/4 to 4/3, then flip) or "paper" ("crop" and photometric
+        distortions). cutout: side in pixels of a square that is blanked in each augmented image, 0 for none (DeVries
+        & Taylor 2017, arXiv:1708.04552).
+    aux_weight: of each auxiliary loss. decay_all: weight decay acts on biases and norm parameters too.
+    averaging: "none", "polyak" (the mean of the weights after each step from epoch `average_from` on) or "ema"
+        (an exponential average with `average_decay`, from the same epoch on).
+    in_memory: hold all images, and augment them on the device, a batch at a time; else `workers` processes read and
+        augment them. memory_size: side in pixels at which they are held, 0 for `image_size`; the device resizes them.
+    precision: "32-true" or "bf16-mixed", Fabric's names.
+    seed: of the order of the images, their augmentation and dropout. weights_seed: of the first weights. The paper's
+        seven models have the same first weights, and differ in the order and the sampling of the images.
+    merge_ones: compute the 1×1 convolutions that read one input as one, see `blocks.merge_ones`.
+    checkpoint_every: steps between two checkpoints inside an epoch; 0 for none but the one at its end.
+
+    Raises ValueError for a value of the wrong type or out of range, naming the field.
+    """
+
+    name: str
+    network: str
+    options: dict = field(default_factory=dict)
+    data: str = "shapes"
+    image_size: int = 64
+    train_images: int = 0
+    in_memory: bool = True
+    memory_size: int = 0
+    optimiser: str = "sgd"
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    nesterov: bool = False
+    schedule: str = "cosine"
+    warmup_epochs: float = 0.0
+    epochs: int = 10
+    batch: int = 64
+    accumulation: int = 1
+    augmentation: str = "none"
+    smallest_crop: float = 0.08
+    cutout: int = 0
+    aux_weight: float = 0.3
+    weight_decay: float = 0.0
+    decay_all: bool = True
+    label_smoothing: float = 0.0
+    averaging: str = "none"
+    average_decay: float = 0.999
+    average_from: float = 0.0
+    precision: str = "32-true"
+    channels_last: bool = False
+    merge_ones: bool = False
+    compile: bool = False
+    seed: int = 0
+    weights_seed: int = 0
+    workers: int = 0
+    checkpoint_every: int = 0
+
+    def __post_init__(self):
+        for f in dataclasses.fields(self):
+            object.__setattr__(self, f.name, _typed(f, getattr(self, f.name)))
+        if not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name:
+            raise ValueError(f"name must be usable as the name of a folder, got {self.name!r}")
+        zoo.entry(self.network)
+        if not _survives_json(self.options):
+            raise ValueError(f"options must be what JSON can hold, got {self.options!r}")
+        for name, allowed in CHOICES.items():
+            check_one_of(name, getattr(self, name), allowed)
+        for name, (low, high) in BOUNDS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+        if self.nesterov and (self.optimiser != "sgd" or not self.momentum):
+            raise ValueError("nesterov=True needs optimiser='sgd' and a momentum above 0")
+        if self.batch % self.accumulation:
+            raise ValueError(f"accumulation must divide batch ({self.batch}) without rest, got {self.accumulation}")
+        for name in ("warmup_epochs", "average_from"):
+            if getattr(self, name) >= self.epochs:
+                raise ValueError(f"{name} must be below epochs ({self.epochs}), got {getattr(self, name)}")
+        if self.memory_size and not self.in_memory:
+            raise ValueError(f"memory_size must be 0 unless in_memory is true, got {self.memory_size}")
+        if self.cutout and (self.augmentation == "none" or self.cutout >= self.image_size):
+            raise ValueError(f"cutout needs an augmentation and must be below image_size, got {self.cutout}")
+        if self.schedule == "one-cycle" and not self.warmup_epochs:
+            raise ValueError("schedule 'one-cycle' needs warmup_epochs above 0: its first part rises")
+
+    def to_json(self) -> str:
+        """The recipe as JSON, a line a field."""
+        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The recipe that `to_json` wrote; ValueError names an unknown key or a value of the wrong type."""
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"a recipe must be JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ValueError(f"a recipe must be a JSON object, got {type(values).__name__}")
+        for key in values:
+            _field(key)
+        if not {"name", "network"} <= values.keys():
+            raise ValueError("a recipe must have the keys 'name' and 'network'")
+        return cls(**values)
+
+    def with_settings(self, settings: list[str]) -> "Recipe":
+        """The recipe with fields replaced by "key=value" or "options.key=value"; ValueError names what is wrong."""
+        values = {}
+        for setting in settings:
+            key, equals, text = setting.partition("=")
+            if not equals:
+                raise ValueError(f"a setting must be key=value, got {setting!r}")
+            key, _, option = key.strip().partition(".")
+            wanted = _field(key)
+            if option and wanted.type is not dict:
+                raise ValueError(f"{key} has no parts, got {setting!r}")
+            value = text if wanted.type is str else _parsed(text)
+            values[key] = values.get(key, getattr(self, key)) | {option: value} if option else value
+        return replace(self, **values)
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """The fields that make another training run of `other`, as "epochs 3, not 5"."""
+        fields = [f.name for f in dataclasses.fields(self) if f.name not in ("name", *HOW_IT_RUNS)]
+        pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
+        return [f"{name} {a!r}, not {b!r}" for name, a, b in pairs if a != b]
+
+
+def find(name: str) -> Recipe:
+    """The recipe of that name, or in that JSON file; ValueError for an unknown one, naming all."""
+    if name.endswith(".json") and Path(name).is_file():
+        return Recipe.from_json(Path(name).read_text(encoding="utf-8"))
+    check_one_of("recipe", name, RECIPES)
+    return RECIPES[name]
+
+
+def _field(key: str) -> dataclasses.Field:
+    fields = {f.name: f for f in dataclasses.fields(Recipe)}
+    if key not in fields:
+        close = difflib.get_close_matches(key, fields, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise ValueError(f"{key!r} is no part of a recipe; {hint}It has {', '.join(fields)}")
+    return fields[key]
+
+
+def _typed(f: dataclasses.Field, value):
+    """The value as the field's type: a whole number may stand for a float, and nothing else for anything else."""
+    if f.type is float and type(value) is int:
+        value = float(value)
+    if type(value) is not f.type or (f.type is float and not math.isfinite(value)):
+        raise ValueError(f"{f.name} must be {KINDS[f.type]}, got {value!r}")
+    return dict(value) if f.type is dict else value
+
+
+def _survives_json(value) -> bool:
+    with suppress(TypeError, ValueError):
+        return json.loads(json.dumps(value)) == value
+    return False
+
+
+def _parsed(text: str):
+    """What a setting's text means: JSON, which Python's True and False are too; other text stays text."""
+    try:
+        return json.loads({"True": "true", "False": "false"}.get(text, text))
+    except json.JSONDecodeError:
+        return text
+
+
+# fmt: off
+_RECIPES = (
+    # Ours, made for two cores and about 90 seconds.
+    Recipe("shapes-laptop", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="flip",
+           optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=64,
+           weight_decay=5e-4, decay_all=False, channels_last=True),
+    # The same network for crops at test time: an object may be cut off, so it takes a little longer.
+    Recipe("shapes-crops", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="crop",
+           smallest_crop=0.5, optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=5,
+           batch=64, weight_decay=5e-4, decay_all=False, channels_last=True),
+    # Photographs for two cores, in about 20 minutes: the laptop's network, on images enlarged to what it takes.
+    Recipe("cifar10-laptop", "googlenet-laptop", {"aux": False}, "cifar10", 64, augmentation="crop", smallest_crop=0.5,
+           optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=2, epochs=8, batch=128,
+           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, channels_last=True),
+    # Ours, for any GPU.
+    Recipe("cifar10", "googlenet-bn-32", {}, "cifar10", 32, augmentation="crop", smallest_crop=0.35,
+           learning_rate=0.1, nesterov=True, schedule="cosine", warmup_epochs=2, epochs=60, batch=128,
+           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
+           precision="bf16-mixed", channels_last=True),
+    Recipe("tiny-imagenet", "googlenet-bn-64", {}, "tiny-imagenet", 64, augmentation="crop", smallest_crop=0.25,
+           learning_rate=0.2, nesterov=True, schedule="cosine", warmup_epochs=3, epochs=60, batch=256,
+           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
+           precision="bf16-mixed", channels_last=True, checkpoint_every=200),
+    # Ours, for minutes on one large GPU: docs/gpu-runs.md says where their values come from.
+    Recipe("cifar10-fast", "googlenet-bn-32", {"aux": False, "dropout": 0.0}, "cifar10", 32, augmentation="shift",
+           cutout=12, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=30, batch=512,
+           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.995,
+           precision="bf16-mixed", channels_last=True, compile=True, workers=8),
+    Recipe("cifar10-uva", "googlenet-uva", {}, "cifar10", 32, augmentation="shift", learning_rate=0.2, nesterov=True,
+           schedule="cosine", warmup_epochs=5, epochs=100, batch=512, weight_decay=5e-4, decay_all=False,
+           averaging="ema", average_decay=0.995, precision="bf16-mixed", channels_last=True, compile=True, workers=8),
+    Recipe("tiny-imagenet-224", "googlenet-bn", {}, "tiny-imagenet", 224, memory_size=64, augmentation="crop",
+           smallest_crop=0.25, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=3, epochs=40,
+           batch=512, weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.998,
+           precision="bf16-mixed", channels_last=True, compile=True, workers=8),
+    # The paper's: PAPER says where each value comes from.
+    Recipe("imagenet-2014", "googlenet", {}, "imagenet", 224, in_memory=False, augmentation="paper",
+           smallest_crop=0.08, learning_rate=0.01, momentum=0.9, schedule="paper", epochs=250, batch=32, aux_weight=0.3,
+           weight_decay=2e-4, averaging="polyak", average_from=240, workers=8, checkpoint_every=2000),
+    # 0.1 a 256 images, 5 epochs of warm-up, weight decay: Goyal et al. 2017, arXiv:1706.02677. Cosine, no decay of
+    # biases: He et al. 2018, arXiv:1812.01187. Smoothing, averages: Szegedy et al. 2015, arXiv:1512.00567. Rest ours.
+    Recipe("imagenet-modern", "googlenet-bn", {}, "imagenet", 224, in_memory=False, augmentation="crop",
+           smallest_crop=0.08, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=90,
+           batch=1024, weight_decay=1e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.9999,
+           precision="bf16-mixed", channels_last=True, compile=True, workers=12, checkpoint_every=250),
+)
+# fmt: on
+RECIPES = {recipe.name: recipe for recipe in _RECIPES}
+
+_BVLC = "not in the paper: BVLC/caffe, models/bvlc_googlenet/solver.prototxt"
+PAPER = {  # field of imagenet-2014 → where its value comes from
+    "network": "paper, Table 1",
+    "image_size": "paper, Section 5: 224×224",
+    "optimiser": "paper, Section 6: asynchronous stochastic gradient descent; here synchronous",
+    "momentum": "paper, Section 6: 0.9",
+    "learning_rate": _BVLC,
+    "schedule": "paper, Section 6: 4 % less every 8 epochs",
+    "epochs": f"{_BVLC} (10,000,000 steps of 32 images)",
+    "batch": "not in the paper: BVLC/caffe, models/bvlc_googlenet/train_val.prototxt",
+    "augmentation": "paper, Section 6: crops of 8 to 100 % of the area, aspect 3/4 to 4/3, photometric distortions",
+    "smallest_crop": "paper, Section 6: 8 % of the area",
+    "aux_weight": "paper, Section 5: 0.3",
+    "weight_decay": _BVLC,
+    "decay_all": "not in the paper: as BVLC/caffe's solver does",
+    "averaging": "paper, Section 6: Polyak averaging",
+    "average_from": "not in the paper: our choice, the last 10 epochs",
+}
