@@ -23,8 +23,9 @@ import torch
 import torchvision
 from torch import nn
 
-from inception_lab.models.blocks import check_one_of, merge_ones
+from inception_lab.common.checks import check_one_of
 from inception_lab.costs.counting import count
+from inception_lab.models.blocks import merge_ones
 from inception_lab.models.fast_twin import compiled, fast
 from inception_lab.models.fused import FusedConv
 from inception_lab.models.googlenet import from_torchvision

@@ -1,7 +1,7 @@
 """Inception Lab: the companion library of a course on GoogLeNet."""
 
-from inception_lab.costs.counting import count
-from inception_lab.models.zoo import build
+from inception_lab.costs import count
+from inception_lab.models import build
 
 __version__ = "0.1.0"
 __all__ = ["build", "count"]

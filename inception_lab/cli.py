@@ -15,10 +15,10 @@ import json
 import sys
 from functools import partial
 
+from inception_lab.common.checks import RunError
+from inception_lab.costs.counting import Count, count
 from inception_lab.models import zoo
 from inception_lab.training import recipes
-from inception_lab.training.checkpoints import RunError
-from inception_lab.costs.counting import Count, count
 
 
 def main(arguments: list[str] | None = None) -> int:

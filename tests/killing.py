@@ -76,7 +76,7 @@ def exploring_that_dies_while_it_writes(out: Path, run: Path, options: dict, fat
 
 def die_while_writing(fatal: int) -> None:
     """Have this process killed at the `fatal`-th step: before it, or half through it where it can be halved."""
-    from inception_lab.training import checkpoints
+    from inception_lab.common import files
 
     calls = 0
 
@@ -107,5 +107,5 @@ def die_while_writing(fatal: int) -> None:
         def __getattr__(self, name):
             return getattr(self.file, name)
 
-    checkpoints.open = deadly(File)
+    files.open = deadly(File)
     os.fsync, os.replace, os.unlink = deadly(os.fsync), deadly(os.replace), deadly(os.unlink)

@@ -1,5 +1,6 @@
 """Networks, images and recipes small enough to train in a test, for this process and for those that tests start."""
 
+import csv
 from dataclasses import replace
 from functools import partial
 
@@ -8,10 +9,11 @@ import torch
 from torch.utils.data import Dataset
 
 from inception_lab.models import zoo
-from inception_lab.training.batches import Data
 from inception_lab.models.designs import Design, Row
 from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.training.batches import Data
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.trainer import train
 
 SIZE, CLASSES = 12, 4
 
@@ -79,3 +81,14 @@ def data(train: int = 64, val: int = 50, kind=InMemory, augment=flip) -> Data:
 def recipe(network: str = "tiny-lrn", **settings) -> Recipe:
     usual = dict(data="stripes", image_size=SIZE, epochs=2, batch=16, learning_rate=0.05, schedule="constant")
     return Recipe("tiny", network, **usual | settings)
+
+
+def quietly(recipe: Recipe, out, sets=None, **options) -> dict:
+    """Train on these sets, or on `data()`, and show nothing."""
+    return train(recipe, out, data=sets or data(), progress=False, accelerator="cpu", **options)
+
+
+def history(folder) -> list[dict]:
+    """The rows of a run folder's history, one per epoch."""
+    with open(folder / "history.csv", newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from inception_lab.models import zoo
 from inception_lab.costs.counting import Count, count
+from inception_lab.models import zoo
 
 BATCH_NORM = ("BatchNorm2d", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 GLOBAL_POOL = ("AdaptiveAvgPool2d", "_adaptive_avg_pool2d", "mean")

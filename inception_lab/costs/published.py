@@ -8,8 +8,7 @@ import csv
 import difflib
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parent
-FOLDERS = (PACKAGE / "reference", PACKAGE.parent / "data" / "reference")  # an installed wheel, a checkout
+from inception_lab.common import files
 
 # How a cell of these columns is read, whichever table it stands in; every other column is text.
 # fmt: off
@@ -44,10 +43,10 @@ def find_folder(folder=None) -> Path:
 
     Raises ValueError if there is no such folder.
     """
-    for candidate in FOLDERS if folder is None else [Path(folder)]:
-        if candidate.is_dir():
-            return candidate
-    raise ValueError(f"folder must be a folder of CSV files, got {folder!r}; the package looks in {FOLDERS}")
+    place = files.recorded("reference") if folder is None else Path(folder)
+    if not place.is_dir():
+        raise ValueError(f"folder must be a folder of CSV files, got {str(place)!r}")
+    return place
 
 
 def names(folder=None) -> list[str]:

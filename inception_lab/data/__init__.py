@@ -1,1 +1,21 @@
-"""Images: data tiers, folders, photographs, augmentation and crops."""
+"""Images: data tiers by name or path, photographs, augmentation, and the crops that networks are tested on.
+
+data = load("shapes")                 # or "cifar10", "tiny-imagenet", a folder of class folders
+Augmentation(224)(images), evaluation_crops(images, 144)
+"""
+
+from inception_lab.data import datasets
+from inception_lab.data.augment import Augmentation, crop_and_resize, distort, draw_boxes, evaluation_crops
+from inception_lab.data.datasets import load
+from inception_lab.data.shapes import Shapes
+
+__all__ = [
+    "Augmentation",
+    "Shapes",
+    "crop_and_resize",
+    "datasets",
+    "distort",
+    "draw_boxes",
+    "evaluation_crops",
+    "load",
+]

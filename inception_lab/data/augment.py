@@ -17,7 +17,7 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from inception_lab.models.blocks import check_one_of
+from inception_lab.common.checks import check_one_of
 
 GREY = (0.2989, 0.587, 0.114)  # torchvision's and Pillow's weights of red, green and blue
 SCALES = (8, 9, 10, 11)  # sevenths of the crop's size: 256, 288, 320 and 352 for 224

@@ -15,13 +15,13 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import CIFAR10
 
-from inception_lab.models.blocks import check_one_of
-from inception_lab.data.downloads import ARCHIVES, DataError, fetch
+from inception_lab.common import files
+from inception_lab.common.checks import DataError, check_one_of
+from inception_lab.data.downloads import ARCHIVES, fetch
 from inception_lab.data.folders import Folder, fit
 from inception_lab.data.shapes import SPLITS, Shapes
 
 NAMES = ("shapes", *ARCHIVES)
-CHECKOUT = Path(__file__).resolve().parent.parent
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
@@ -54,11 +54,6 @@ class Part(Dataset):
         return (self.transform(image) if self.transform else image), label
 
 
-def cache() -> Path:
-    """Where downloads live: data/cache of the repository, or of the working folder for an installed wheel."""
-    return (CHECKOUT if (CHECKOUT / "pyproject.toml").is_file() else Path.cwd()) / "data" / "cache"
-
-
 def load(
     name_or_path,
     split: str = "train",
@@ -81,7 +76,7 @@ def load(
     (default: as they are). length: shapes: how many to draw (default 10,000, and 2,000 for val and test);
     others: how many to choose at random (default all). seed: of the shapes, of that choice, and of the split
     of a tree that has none, of which `val_share` becomes val.
-    root: where downloads are kept and looked for (default `cache()`); download=False never uses the network.
+    root: where downloads are kept and looked for (default data/cache); download=False never uses the network.
     skip_broken: leave out the files of a folder that cannot be read, instead of refusing it.
 
     Raises ValueError for a wrong argument; DataError, which is one, where images are missing or broken.
@@ -90,7 +85,7 @@ def load(
     for name, value in {"size": size, "length": length}.items():
         if value is not None and (not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    root = cache() if root is None else Path(root)
+    root = files.cache() if root is None else Path(root)
     if name_or_path == "shapes":
         default = 10_000 if split == "train" else 2_000
         return Shapes(split, size=64 if size is None else size, length=default if length is None else length, seed=seed)

@@ -17,12 +17,10 @@ from urllib.error import URLError
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5, download_and_extract_archive
 
+from inception_lab.common.checks import DataError
+
 PARTIAL = ".partial-"
 DAY, TIMEOUT = 24 * 3600, 60  # seconds: after which a partial folder is abandoned, a silent server given up
-
-
-class DataError(ValueError):
-    """A set of images is not there, not whole or not usable; the message says what to do."""
 
 
 class Archive(NamedTuple):

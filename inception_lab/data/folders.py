@@ -15,8 +15,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
 from tqdm.auto import tqdm
 
-from inception_lab.models.blocks import check_one_of
-from inception_lab.data.downloads import DataError, read_annotations
+from inception_lab.common.checks import DataError, check_one_of
+from inception_lab.data.downloads import read_annotations
 from inception_lab.data.shapes import SPLITS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

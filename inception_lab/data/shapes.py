@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from inception_lab.models.blocks import check_one_of
+from inception_lab.common.checks import check_one_of
 
 SPLITS = ("train", "val", "test")
 LARGEST = 2**32  # samples in a split, so that no two of them, in whatever split, share a random number

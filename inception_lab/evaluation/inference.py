@@ -21,14 +21,13 @@ from safetensors import SafetensorError, safe_open
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
+from inception_lab.common import files
+from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import datasets
-from inception_lab.training import checkpoints
 from inception_lab.data.augment import CROPS, SCALES, evaluation_crops
-from inception_lab.training.batches import Data, normalise
-from inception_lab.models.blocks import check_one_of
-from inception_lab.training.checkpoints import RunError
 from inception_lab.data.folders import fit
 from inception_lab.evaluation.predictions import Predictions
+from inception_lab.training.batches import Data, normalise
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import load_model
 from inception_lab.training.session import make_fabric
@@ -202,7 +201,7 @@ class Kept:
             self.path.parent.mkdir(exist_ok=True)
             probabilities, labels = map(torch.cat, zip(*parts, strict=True))
             content = safetensors.torch.save({"probabilities": probabilities, "labels": labels}, self.about)
-            checkpoints.write(self.path, content)
+            files.write(self.path, content)
         except (OSError, RunError) as error:
             raise RunError(f"{error}; store=False (--no-store) evaluates without keeping anything") from error
         self.written = time.monotonic()

@@ -18,15 +18,14 @@ import safetensors.torch
 import torch
 from safetensors import safe_open
 
+from inception_lab.common import files
+from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
-from inception_lab.training import checkpoints
-from inception_lab.training.checkpoints import RunError
-from inception_lab.data.datasets import CHECKOUT
 from inception_lab.evaluation.predictions import Predictions
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import HEADS, RunFolder
 
-PLACE = CHECKOUT / "data" / "runs"
+PLACE = files.recorded("runs")
 FILES = ("recipe.json", "environment.json", "history.csv", "metrics.json")
 MANY, TOP = 20, 5  # of more classes than MANY, the TOP most probable of each image are kept
 HEAD = """# Recorded runs
@@ -74,23 +73,23 @@ def record(
     for file in FILES:
         shutil.copyfile(source.path / file, target / file)
     if note:
-        checkpoints.write(target / "note.txt", f"{note}\n".encode())
+        files.write(target / "note.txt", f"{note}\n".encode())
     for file in (source.path / "predictions").glob("*.safetensors"):
-        checkpoints.write(target / "predictions" / file.name, condensed(file, classes, every_class))
+        files.write(target / "predictions" / file.name, condensed(file, classes, every_class))
     if pictures:
-        checkpoints.write(target / "mistakes.safetensors", pictures)
+        files.write(target / "mistakes.safetensors", pictures)
     with suppress(OSError):
         (target / "predictions").rmdir()  # there were none
     if weights:
         content = halved(source.path / "model.safetensors")
-        checkpoints.write(target / "model.safetensors", content)
+        files.write(target / "model.safetensors", content)
     write_overview(place)
     return target
 
 
 def write_overview(place: Path = PLACE) -> None:
     """Write README.md of the recorded runs anew, such as after a folder has been deleted."""
-    checkpoints.write(Path(place) / "README.md", (HEAD + overview(place)).encode())
+    files.write(Path(place) / "README.md", (HEAD + overview(place)).encode())
 
 
 def halved(path: Path) -> bytes:

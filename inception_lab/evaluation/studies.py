@@ -22,11 +22,10 @@ from filelock import FileLock
 from scipy.stats import ttest_ind
 
 from inception_lab import costs
+from inception_lab.common import files
+from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import datasets
-from inception_lab.training import checkpoints
 from inception_lab.training.batches import Data, in_order, open_data
-from inception_lab.models.blocks import check_one_of
-from inception_lab.training.checkpoints import RunError
 from inception_lab.training.recipes import RECIPES, Recipe
 from inception_lab.training.runs import RunFolder, load_model
 from inception_lab.training.session import make_fabric, on_rank_zero
@@ -223,8 +222,8 @@ def overview() -> str:
 
 
 def path_of(name: str) -> Path:
-    """Where the record of a study lies: data/studies/NAME.csv, beside the downloads' `datasets.cache()`."""
-    return datasets.cache().parent / "studies" / f"{name}.csv"
+    """Where the record of a study lies: data/studies/NAME.csv, in the checkout or the wheel."""
+    return files.recorded("studies", f"{name}.csv")
 
 
 def run(
@@ -325,7 +324,7 @@ def record(study: Study, path: Path, arm: str, folder: Path, device: torch.devic
         old = old[(old["arm"] != arm) | (old["seed"] != new.loc[0, "seed"])]
         rows = pd.concat([old, new]) if len(old) else new
         rows = rows.sort_values("seed").sort_values("arm", key=lambda a: a.map(list(study.arms).index), kind="stable")
-        checkpoints.write(path, rows.to_csv(index=False, lineterminator="\n").encode())
+        files.write(path, rows.to_csv(index=False, lineterminator="\n").encode())
 
 
 def row_of(folder: Path, arm: str, device: torch.device) -> dict:

@@ -15,9 +15,8 @@ import torch
 from tqdm.auto import tqdm
 
 from inception_lab import lens
+from inception_lab.common.checks import DataError, RunError
 from inception_lab.data import datasets
-from inception_lab.training.checkpoints import RunError
-from inception_lab.data.downloads import DataError
 from inception_lab.evaluation.inference import digest, source
 from inception_lab.explorer import measure, page, sprites
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened

@@ -7,9 +7,9 @@ import torch
 from torch.nn import functional
 
 from inception_lab import lens
-from inception_lab.lens.connections import Inputs, inputs_of_stage
 from inception_lab.explorer.page import shortened
 from inception_lab.explorer.stages import CLASSES, Stage
+from inception_lab.lens.connections import Inputs, inputs_of_stage
 from inception_lab.lens.images import batches
 from inception_lab.lens.network import Network
 from inception_lab.lens.patches import TopPatches

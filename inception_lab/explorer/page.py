@@ -9,12 +9,12 @@ images/STAGE-optimised-N.webp     CHUNK units each, at full size; images/STAGE-p
 
 import json
 from html import escape
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 from string import Template
 
-from inception_lab.training import checkpoints
-from inception_lab.training.checkpoints import RunError
+from inception_lab.common import files
+from inception_lab.common.checks import RunError
 from inception_lab.plots.style import PATH_LABELS, PATHS
 
 CHUNK = 32  # units whose pictures are in one file
@@ -30,11 +30,11 @@ def write_page(out: Path, title: str) -> None:
             (out / folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{out} cannot be made a folder for a page ({error.strerror})") from error
-    source = files("inception_lab.explorer")
+    source = resources.files("inception_lab.explorer")
     for name in FILES:
-        checkpoints.write(out / name, (source / name).read_bytes())
+        files.write(out / name, (source / name).read_bytes())
     html = Template((source / "page.html").read_text(encoding="utf-8")).substitute(title=escape(title))
-    checkpoints.write(out / "index.html", html.encode())
+    files.write(out / "index.html", html.encode())
 
 
 def foreign_files(out: Path) -> list[str]:
@@ -53,7 +53,7 @@ def path_styles() -> dict[str, dict[str, str]]:
 def write_script(path: Path, call: str, *arguments) -> None:
     """Write a script that hands data to the page, as a whole or not at all."""
     listed = ", ".join(json.dumps(argument, separators=(",", ":"), ensure_ascii=False) for argument in arguments)
-    checkpoints.write(path, f"explorer.{call}({listed});\n".encode())
+    files.write(path, f"explorer.{call}({listed});\n".encode())
 
 
 def read_script(path: Path):

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from inception_lab.training import checkpoints
+from inception_lab.common import files
 
 QUALITY = 85  # of lossy WebP, from 0 to 100
 
@@ -26,7 +26,7 @@ def write(path: Path, pictures: torch.Tensor, columns: int) -> None:
     content = io.BytesIO()
     image = Image.fromarray(sheet(pictures, columns).permute(1, 2, 0).numpy())
     image.save(content, "webp", quality=QUALITY, method=4)
-    checkpoints.write(path, content.getvalue())
+    files.write(path, content.getvalue())
 
 
 def read(path: Path, side: int, count: int) -> torch.Tensor:

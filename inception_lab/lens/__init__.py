@@ -15,7 +15,7 @@ from inception_lab.lens.network import Network, best_run, open_run
 from inception_lab.lens.objectives import Objective, channel, diversity, logit, path, unit
 from inception_lab.lens.parametrizations import Fourier, Pixels
 from inception_lab.lens.patches import TopPatches, crop, crops, receptive_field, top_patches
-from inception_lab.lens.transforms import affine, jitter, standard
 from inception_lab.lens.scale_tuning import Tuning, tuning
+from inception_lab.lens.transforms import affine, jitter, standard
 from inception_lab.lens.units import Unit, activations, channels, find_unit, paths
 from inception_lab.lens.visualization import Visualized, excitation, visualize

@@ -9,10 +9,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.v2 import functional as F
 
-from inception_lab.data.downloads import DataError
+from inception_lab.common.checks import DataError
 from inception_lab.data.folders import _to_rgb, fit
-from inception_lab.lens.network import Network
 from inception_lab.data.shapes import Shapes
+from inception_lab.lens.network import Network
 
 
 def photograph(source, size: int | None = None, longest: int | None = None) -> torch.Tensor:

@@ -16,8 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from inception_lab import costs
+from inception_lab.common import files
 from inception_lab.models.blocks import ConvUnit
-from inception_lab.data.datasets import CHECKOUT
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.runs import load_model
 
@@ -121,7 +121,7 @@ def best_run(place: str | Path | None = None) -> Path:
 
     from inception_lab.training.recipes import Recipe
 
-    place = CHECKOUT / "data" / "runs" if place is None else Path(place)
+    place = files.recorded("runs") if place is None else Path(place)
     found = []
     for weights in sorted(place.glob("*/model.safetensors")):
         if (weights.parent / "metrics.json").exists():

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from inception_lab.data import datasets
-from inception_lab.training import checkpoints
+from inception_lab.common import files
 from inception_lab.lens.network import open_run
 from inception_lab.lens.scales import path_scales, untrained
 from inception_lab.lens.scores import METHODS, score, shuffled
@@ -25,8 +24,8 @@ SHUFFLES = 3
 
 
 def place() -> Path:
-    """The folder of the tables: data/lens, beside the downloads' `datasets.cache()`."""
-    return datasets.cache().parent / "lens"
+    """The folder of the tables: data/lens."""
+    return files.recorded("lens")
 
 
 def read(name: str) -> pd.DataFrame:
@@ -93,7 +92,7 @@ def add(path: Path, key: dict, make) -> None:
         new.insert(number, column, value)
     table = pd.concat([table, new]) if len(table) else new
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoints.write(path, table.to_csv(index=False, lineterminator="\n").encode())
+    files.write(path, table.to_csv(index=False, lineterminator="\n").encode())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -106,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", metavar="DIR", help="the folder of the tables (default: data/lens)")
     args = parser.parse_args(arguments)
     out = place() if args.out is None else Path(args.out)
-    recorded = datasets.cache().parent / "runs"
+    recorded = files.recorded("runs")
     record_scales(args.seeds, Path(args.runs), recorded, out / "scales.csv")
     record_attributions(args.images, recorded, out / "attributions.csv")
 

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from inception_lab.data.shapes import Scenes, Shapes, draw
 from inception_lab.lens.network import Network
 from inception_lab.lens.units import check_names, paths
-from inception_lab.data.shapes import Scenes, Shapes, draw
 
 SCALES = tuple(2.0 ** (-3 + i / 4) for i in range(13))  # from 1/8 to 1 of the image's side, four an octave
 

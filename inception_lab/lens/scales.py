@@ -15,12 +15,12 @@ import pandas as pd
 import torch
 from scipy.stats import ttest_1samp
 
-from inception_lab.models import zoo
-from inception_lab.lens.network import Network
-from inception_lab.lens.scores import recalibrate
-from inception_lab.lens.scale_tuning import tuning
-from inception_lab.training.runs import load_model
 from inception_lab.data.shapes import Shapes
+from inception_lab.lens.network import Network
+from inception_lab.lens.scale_tuning import tuning
+from inception_lab.lens.scores import recalibrate
+from inception_lab.models import zoo
+from inception_lab.training.runs import load_model
 
 PAIRS = (("five", "one"), ("three", "one"), ("five", "three"))  # larger kernel, smaller kernel
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from inception_lab.models.blocks import Inception, NaiveInception
 from inception_lab.lens.network import Network, closest, geometry
+from inception_lab.models.blocks import Inception, NaiveInception
 
 
 class Unit(NamedTuple):

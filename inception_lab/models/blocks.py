@@ -3,13 +3,14 @@
 Tensors are (N, C, H, W). Sections and figures cited are those of Szegedy et al. 2014, arXiv:1409.4842.
 """
 
-import difflib
 from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+from inception_lab.common.checks import check_one_of
 
 # What may stand in a path, as the kernels of its convolutions: a side, or (height, width).
 THREE_BY_THREE = {"3x3": (3,), "1x3 3x1": ((1, 3), (3, 1))}
@@ -306,14 +307,6 @@ POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 
 def _named(**modules: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(modules))
-
-
-def check_one_of(name: str, value, allowed) -> None:
-    """Raise ValueError, naming the argument, what is allowed and what is close, unless `value` is among `allowed`."""
-    if value not in allowed:
-        close = difflib.get_close_matches(str(value), [a for a in allowed if isinstance(a, str)], n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}{hint}")
 
 
 def _checked(in_channels: int, widths) -> Widths:

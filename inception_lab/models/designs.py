@@ -6,7 +6,8 @@ Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from inception_lab.models.blocks import FIVE_BY_FIVE, THREE_BY_THREE, Widths, check_one_of
+from inception_lab.common.checks import check_one_of
+from inception_lab.models.blocks import FIVE_BY_FIVE, THREE_BY_THREE, Widths
 from inception_lab.models.initialization import INITIALISATIONS
 
 

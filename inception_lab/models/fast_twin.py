@@ -16,7 +16,8 @@ from types import FunctionType
 import torch
 from torch import nn
 
-from inception_lab.models.blocks import ConvUnit, Inception, NaiveInception, check_one_of
+from inception_lab.common.checks import check_one_of
+from inception_lab.models.blocks import ConvUnit, Inception, NaiveInception
 from inception_lab.models.fused import FusedConv, FusedInception, FusedInput, FusedLinear, FusedResponseNorm
 from inception_lab.models.googlenet import GoogLeNet, check_images, imagenet_to_tensorflow
 

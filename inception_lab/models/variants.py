@@ -12,7 +12,8 @@ from dataclasses import replace
 from functools import partial
 from math import sqrt
 
-from inception_lab.models.blocks import Widths, check_one_of
+from inception_lab.common.checks import check_one_of
+from inception_lab.models.blocks import Widths
 from inception_lab.models.designs import Design, Row
 from inception_lab.models.equal_cost import macs_a_position, times, with_macs_of
 

@@ -23,3 +23,4 @@ from inception_lab.plots.plane import accuracy_cost, frontier, with_notes
 from inception_lab.plots.speed import roofline
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
+from inception_lab.plots.widgets import costs_by_path, module_cost

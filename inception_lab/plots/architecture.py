@@ -5,8 +5,8 @@ import numpy as np
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 
-from inception_lab.models.blocks import Inception, NaiveInception
 from inception_lab.costs.counting import count
+from inception_lab.models.blocks import Inception, NaiveInception
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_bar, ramp
 
 

@@ -17,7 +17,7 @@ def cost_by_module(macs):
 def path_costs(costs):
     """Draw the MACs of a naive and a reduced module, a bar a module, striped by path. Returns the axes.
 
-    costs: what `widgets.path_costs` gives.
+    costs: what `costs_by_path` gives.
     """
     macs = costs[["reduced MACs", "naive MACs"]].rename(columns=lambda name: name.removesuffix(" MACs")).T / 1e6
     ax = macs.rename(columns=PATH_LABELS).plot.barh(stacked=True, color=list(PATHS.values()), figsize=(8, 2.4))

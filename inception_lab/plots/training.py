@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from inception_lab.models.blocks import check_one_of
+from inception_lab.common.checks import check_one_of
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, ramp
 
 

@@ -1,11 +1,16 @@
 """Sliders that redraw what a module costs, naive beside reduced."""
 
-import ipywidgets
+from typing import TYPE_CHECKING
+
 import pandas as pd
 
-from inception_lab.models.blocks import Widths, check_one_of
+from inception_lab.common.checks import check_one_of
+from inception_lab.models.blocks import Widths
 from inception_lab.models.designs import TABLE_1
 from inception_lab.plots import PATH_LABELS, PATHS
+
+if TYPE_CHECKING:
+    import ipywidgets
 
 OWN = "widths of my own"
 SLIDERS = {  # description: (smallest, largest, step), in the order of a preset
@@ -32,7 +37,7 @@ def presets() -> dict[str, tuple[int, ...]]:
     return found
 
 
-def path_costs(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
+def costs_by_path(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
     """What each path costs in a naive module (Figure 2a) and in one with reductions (Figure 2b).
 
     size: side of the map in pixels. Rows are the four paths; the columns "naive MACs", "reduced MACs", "naive
@@ -53,7 +58,7 @@ def path_costs(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
 def cost_html(in_channels: int, size: int, *widths: int) -> str:
     """The costs of a module as HTML: a bar for each module, striped by path, and the numbers in a table."""
     w = Widths(*widths)
-    costs = path_costs(in_channels, w, size)
+    costs = costs_by_path(in_channels, w, size)
     total, bars, rows = costs.sum(), "", ""
     longest = max(total["naive MACs"], total["reduced MACs"], 1)
     for module in ("naive", "reduced"):
@@ -85,12 +90,14 @@ def _verdict(total: pd.Series, w: Widths) -> str:
     return text + (f" Width 0 leaves a path out: {', '.join(empty)}. (The naive pool stays.)" if empty else "")
 
 
-def module_cost(stage: str = "inception_3a") -> ipywidgets.VBox:
+def module_cost(stage: str = "inception_3a") -> "ipywidgets.VBox":
     """Sliders for a module's input, map size and six widths, above its cost, which follows them.
 
     stage: the module of GoogLeNet to start from. The naive module has the same #1×1, #3×3 and #5×5, no
     reductions, and a pool that passes all its input on. Raises ValueError for an unknown stage.
     """
+    import ipywidgets  # here, because only notebooks need it
+
     modules, loading, view = presets(), [], ipywidgets.HTML()
     check_one_of("stage", stage, modules)
     wide = {"description_width": "9em"}

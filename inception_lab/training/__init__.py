@@ -1,1 +1,36 @@
-"""Training: recipe, trainer, run folders."""
+"""Training by a recipe, into a run folder that a killed run goes on from.
+
+train("shapes-laptop")                # in the folder runs/shapes-laptop
+load_model("runs/shapes-laptop")      # the trained network, and what belongs to it
+"""
+
+from inception_lab.common.checks import RunError
+from inception_lab.training.batches import Batches, Data, normalise, open_data
+from inception_lab.training.gradients import differences, gradients
+from inception_lab.training.optimization import Average, build_optimiser, learning_rate
+from inception_lab.training.recipes import PAPER, RECIPES, Recipe
+from inception_lab.training.runs import RunFolder, load_model
+from inception_lab.training.session import Session, make_fabric
+from inception_lab.training.trainer import loss, train
+
+__all__ = [
+    "PAPER",
+    "RECIPES",
+    "Average",
+    "Batches",
+    "Data",
+    "Recipe",
+    "RunError",
+    "RunFolder",
+    "Session",
+    "build_optimiser",
+    "differences",
+    "gradients",
+    "learning_rate",
+    "load_model",
+    "loss",
+    "make_fabric",
+    "normalise",
+    "open_data",
+    "train",
+]

@@ -5,7 +5,6 @@ was drawn before it. That is why a run can be taken up at any step, with any num
 """
 
 import hashlib
-import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.training.recipes import Recipe
 
 
@@ -72,18 +72,6 @@ def check_memory(images: int, size: int, limit: float = 16e9) -> None:
     if images * 3 * size**2 > limit:
         wanted = f"{images:,} images of {size}×{size} pixels are {images * 3 * size**2 / 1e9:.0f} GB"
         raise ValueError(f"in_memory must be false for these data: {wanted}, over the {limit / 1e9:.0f} GB allowed")
-
-
-def seed_of(*place) -> int:
-    """A number from 0 to 2⁶³ − 1 that is different for every place in every run."""
-    return int.from_bytes(hashlib.blake2b(repr(place).encode(), digest_size=8).digest(), "big") >> 1
-
-
-def seed_all(seed: int) -> None:
-    """Start the random numbers of PyTorch, Python and NumPy anew."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
 
 
 def digest(data: Data) -> str:

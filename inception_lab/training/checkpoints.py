@@ -6,8 +6,6 @@ the recipe and the place (see `batches`), so that no generator's state has to be
 """
 
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import safetensors.torch
@@ -15,44 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from inception_lab.common.checks import RunError
+from inception_lab.common.files import write
+
 FORMAT = "inception-lab training state 1"
-
-
-class RunError(RuntimeError):
-    """A training run cannot go on: what stopped it, and what is there to go on from."""
-
-
-def write(path: Path, content: bytes, previous: Path | None = None) -> None:
-    """Put a file in place as a whole, so that a reader finds the old content or the new one, whenever we are killed.
-
-    previous: where the old file is kept. Raises RunError where it cannot be written, such as on a full disk.
-    """
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # before the name: else a power cut could leave the name with no content
-        if previous and path.exists():
-            os.replace(path, previous)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
-        raise RunError(
-            f"{path} could not be written ({error.strerror}); what was there before is still there"
-        ) from error
-
-
-def _sync(folder: Path) -> None:
-    """Have the names in a folder on the disk, where the system can do that (Windows cannot)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], state: dict, previous: Path) -> None:

@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from inception_lab.common.checks import check_one_of
 from inception_lab.models import zoo
-from inception_lab.models.blocks import check_one_of
 
 CHOICES = {
     "optimiser": ("sgd", "adamw"),

@@ -20,9 +20,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from inception_lab.common import files
+from inception_lab.common.checks import RunError
 from inception_lab.models import zoo
 from inception_lab.training import checkpoints
-from inception_lab.training.checkpoints import RunError
 from inception_lab.training.recipes import Recipe
 
 HEADS = ("aux1.", "aux2.")  # what the names of the auxiliary heads' weights begin with
@@ -66,7 +67,7 @@ class RunFolder:
             raise RunError(f"{self.path} cannot be made a run folder ({error.strerror})") from error
         if others:
             raise RunError(f"{self.path} is not a run folder, and not empty: it holds {', '.join(sorted(others)[:3])}")
-        checkpoints.write(self.path / "recipe.json", recipe.to_json().encode())
+        files.write(self.path / "recipe.json", recipe.to_json().encode())
 
     def _check_recipe(self, recipe: Recipe) -> None:
         try:
@@ -90,12 +91,12 @@ class RunFolder:
 
     def write_json(self, name: str, content: dict) -> None:
         text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        checkpoints.write(self.path / name, text.encode())
+        files.write(self.path / name, text.encode())
 
     def write_history(self, rows: list[dict]) -> None:
         columns = dict.fromkeys(name for row in rows for name in row)  # an epoch on another machine may know less
         lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in rows)]
-        checkpoints.write(self.path / "history.csv", ("\n".join(lines) + "\n").encode())
+        files.write(self.path / "history.csv", ("\n".join(lines) + "\n").encode())
 
     def save(self, recipe: Recipe, tensors: dict[str, torch.Tensor], state: dict) -> None:
         """Write the training state, and keep the one before."""
@@ -137,7 +138,7 @@ class RunFolder:
         """
         tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
         metadata = {"recipe": recipe.to_json(), **{key: json.dumps(value) for key, value in labels.items()}}
-        checkpoints.write(self.path / "model.safetensors", safetensors.torch.save(tensors, metadata))
+        files.write(self.path / "model.safetensors", safetensors.torch.save(tensors, metadata))
         self.write_json("metrics.json", metrics)
         self.clean()
 

@@ -11,11 +11,12 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from inception_lab import costs
+from inception_lab.common.checks import RunError
+from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.models import zoo
-from inception_lab.training import checkpoints, runs
-from inception_lab.training.batches import Batches, Data, digest, in_order, seed_all, seed_of
 from inception_lab.models.blocks import merge_ones
-from inception_lab.training.checkpoints import RunError
+from inception_lab.training import checkpoints, runs
+from inception_lab.training.batches import Batches, Data, digest, in_order
 from inception_lab.training.optimization import Average, build_optimiser, learning_rate
 from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe

@@ -1,0 +1,91 @@
+"""The benchmark measures what it says, and the README shows the recorded results."""
+
+import json
+import time
+from pathlib import Path
+
+import bench
+import pytest
+import torch
+from torch import nn
+
+from inception_lab.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_readme_shows_the_recorded_table(capsys):
+    assert main(["bench", "--table", str(ROOT / "data" / "bench" / "cpu.csv")]) == 0
+    table = capsys.readouterr().out
+    assert f"<!-- bench -->\n\n{table}\n<!-- /bench -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert table.count("\n") > 5 and "1.00×" in table
+
+
+def test_rounds_alternate_and_the_first_call_is_timed_apart():
+    order = []
+
+    def call(name, seconds):
+        def run():
+            time.sleep(seconds if name in order else 0.05)
+            order.append(name)
+
+        return run
+
+    results = bench.measure({"a": call("a", 0.001), "b": call("b", 0.004)}, "cpu", rounds=4)
+    assert order[4:] == ["b", "a", "a", "b", "b", "a", "a", "b", "b", "a"]
+    assert results["a"]["first_call_s"] > 0.04 and results["a"]["median_ms"] < results["b"]["median_ms"]
+    assert results["b"]["low_ms"] <= results["b"]["median_ms"] <= results["b"]["high_ms"]
+
+
+def test_the_peak_of_memory_is_what_a_call_takes():
+    measured = bench.peak_memory(lambda: torch.ones(25_000_000).sum(), "cpu")
+    assert measured is None or 90 < measured < 130
+
+
+def test_contenders_of_inference_give_the_same_logits_and_those_of_training_learn(monkeypatch):
+    monkeypatch.setattr(bench, "SIZE", 64)
+    calls = bench.contenders("inference", "cpu", 2, compile=False)
+    expected = calls["torchvision"][-1]()
+    for name, (_, dtype, call) in calls.items():
+        tolerance = 1e-4 if dtype == torch.float32 else 0.05
+        assert (call().float() - expected).abs().max() < tolerance * expected.abs().max(), name
+    for is_compiled, _, call in bench.contenders("training", "cpu", 2, compile=False).values():
+        call()
+        assert not is_compiled
+
+
+def test_rows_are_written_and_those_of_other_batches_stay(tmp_path, monkeypatch, capsys):
+    def contenders(task, device, batch, compile):
+        return {"torchvision": (False, torch.float32, lambda: None), "twin": (False, torch.float32, lambda: None)}
+
+    monkeypatch.setattr(bench, "contenders", contenders)
+    monkeypatch.setattr(bench, "peak", lambda device, dtype: 1e12)
+    path = tmp_path / "bench.csv"
+    for batch in ("1", "2", "1"):
+        arguments = ["--batches", batch, "--tasks", "inference", "--rounds", "3"]
+        assert main(["bench", *arguments, "--out", str(path), "--json"]) == 0
+        first = json.loads(capsys.readouterr().out)[0]
+    rows = bench.read(path)
+    assert [(row["contender"], row["batch"]) for row in rows] == [
+        (name, batch) for batch in "12" for name in ("torchvision", "twin")
+    ]
+    assert {"device", "torch", "threads", "peak_float32_gmacs", "others_percent"} <= first.keys() and first[
+        "ratio"
+    ] == 1
+    assert bench.table(rows).splitlines()[0] == "|  | inference, batch 1 | inference, batch 2 |"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [(["--device", "tpu"], "device must be 'cpu'"), (["--tasks", "guessing"], "tasks must be one of")],
+)
+def test_wrong_arguments_are_told(arguments, message, capsys):
+    assert main(["bench", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_peak_is_at_least_what_a_convolution_reaches():
+    conv, image = nn.Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 56, 56)
+    with torch.no_grad():
+        spent = min(bench.timed(lambda: conv(image), "cpu") for _ in range(5))
+    assert bench.peak("cpu", torch.float32, side=512) > 0.3 * 64 * 64 * 9 * 56**2 / spent

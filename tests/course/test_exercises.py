@@ -1,0 +1,441 @@
+"""Every exercise: its hidden tests pass the worked solution, and tell each kept wrong answer what is wrong with it."""
+
+import ast
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import torch
+from nbgrader.api import Gradebook
+from nbgrader.utils import compute_checksum
+
+from inception_lab.exercises import draw, expect
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "scripts"))  # for `grading`, here and in the processes that it starts
+spec = importlib.util.spec_from_file_location("exercises_script", ROOT / "scripts" / "exercises.py")
+script = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = script
+spec.loader.exec_module(script)
+grading = script.grading
+
+ALL = script.assignments()
+EXERCISES = {f"{name}/{e.name}": e for name, exercises in ALL.items() for e in exercises}
+STUDENTS = ("your name", "Ada", "Emmy")
+MARKED = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n.*?^ *### END \1\n?", re.DOTALL | re.MULTILINE)
+
+
+def first(student):
+    return script.FIRST.replace("your name", student)
+
+
+@pytest.fixture(params=EXERCISES)
+def exercise(request):
+    return EXERCISES[request.param]
+
+
+def test_the_worked_solution_passes_for_every_student(exercise):
+    draws = "draw(" in exercise.given
+    for student in STUDENTS if draws else STUDENTS[:1]:
+        assert script.grade(exercise, exercise.answer, first(student)) is None
+
+
+def test_each_wrong_answer_is_told_its_misconception(exercise):
+    assert len(exercise.wrong) >= 3
+    for misconception, answer in exercise.wrong.items():
+        feedback = script.grade(exercise, answer)
+        assert feedback is not None, f"passes: {misconception}"
+        assert misconception in feedback
+
+
+def test_an_empty_answer_is_not_right(exercise):
+    assert script.grade(exercise, MARKED.sub("raise NotImplementedError()\n", exercise.answer)) == "not answered yet"
+
+
+# --- nbgrader -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course folder in which nbgrader has made the students' notebooks of every assignment."""
+    place = tmp_path_factory.mktemp("course")
+    script.generate(place, script.write_course(place))
+    return place
+
+
+def submit(course, student, name, answers):
+    """Hand in the student's notebook with answers in it: name of the exercise → code."""
+    notebook = nbformat.read(course / "release" / name / f"{name}.ipynb", as_version=4)
+    for cell in notebook.cells:
+        if cell.id == "first":
+            cell.source = first(student)
+        if (grade_id := cell.metadata.get("nbgrader", {}).get("grade_id")) in answers:
+            cell.source = answers[grade_id]
+    target = course / "submitted" / student / name / f"{name}.ipynb"
+    target.parent.mkdir(parents=True)
+    nbformat.write(notebook, target)
+
+
+def autograde(course, name):
+    """What `nbgrader autograde` gives: student → name of the test → (points, points that were possible)."""
+    command = [sys.executable, "-m", "nbgrader", "autograde", name, f"--CourseDirectory.root={course}"]
+    done = subprocess.run(command, cwd=course, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as book:
+        return {
+            s.student.id: {g.name: (g.auto_score, g.max_score) for n in s.notebooks for g in n.grades}
+            for s in book.assignment_submissions(name)
+        }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_students_notebooks_are_those_that_nbgrader_makes(course, name):
+    made = (course / "release" / name / f"{name}.ipynb").read_text(encoding="utf-8")
+    assert "BEGIN" not in made and "expect(" not in made  # no solution, and no hidden test
+    stored = ROOT / "exercises" / f"{name}.ipynb"
+    assert stored.read_text(encoding="utf-8") == made, "run `make exercises`"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ALL)
+def test_nbgrader_gives_right_answers_all_points(course, name):
+    submit(course, "Emmy", name, {e.name: e.answer for e in ALL[name]})
+    if name == "02_inception_module":  # and to wrong ones none, with the feedback in the notebook that comes back
+        submit(course, "Ada", name, {e.name: next(iter(e.wrong.values())) for e in ALL[name]})
+    graded = autograde(course, name)
+    assert graded["Emmy"] == {f"{e.name}-test": (e.points, e.points) for e in ALL[name]}
+    if "Ada" in graded:
+        assert graded["Ada"] == {f"{e.name}-test": (0, e.points) for e in ALL[name]}
+        back = (course / "autograded" / "Ada" / name / f"{name}.ipynb").read_text(encoding="utf-8")
+        assert all(next(iter(e.wrong)) in back for e in ALL[name])
+
+
+# --- a student alone ----------------------------------------------------------------------------------------
+
+
+def test_a_student_alone_gets_feedback_on_every_exercise(course, tmp_path, capsys):
+    name = "02_inception_module"
+    right, *others = ALL[name]
+    answers = {right.name: right.answer} | {e.name: next(iter(e.wrong.values())) for e in others[1:]}
+    submit(course, "Alone", name, answers)  # the second is not answered
+    assert script.main(["check", str(course / "submitted" / "Alone" / name / f"{name}.ipynb")]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match(r"\d\. ", line)]
+    assert script.main(["check", str(tmp_path / "nothing.ipynb")]) == 2
+    assert lines[0].endswith(": right") and lines[1].endswith(": not answered yet")
+    assert all(next(iter(e.wrong)) in line for e, line in zip(others[1:], lines[2:], strict=True))
+
+
+def filled(name, answers=None, own=None):
+    """The cells of a student's notebook. own: name of an exercise → a cell of the student's above its answer."""
+    cells = []
+    for cell in nbformat.read(ROOT / "exercises" / f"{name}.ipynb", as_version=4).cells:
+        grade_id = cell.metadata.get("nbgrader", {}).get("grade_id")
+        cell.source = (answers or {}).get(grade_id, cell.source)
+        cells += [nbformat.v4.new_code_cell(own[grade_id])] if grade_id in (own or {}) else []
+        cells.append(cell)
+    return cells
+
+
+def told(name, exercise, answers=None, own=None):
+    return grading.grade(*script.attempt(filled(name, answers, own), EXERCISES[f"{name}/{exercise}"]))
+
+
+MODULE = ("02_inception_module", "4_reach_of_an_impulse")
+CALLS_A_HELPER = "def reached(kernels):\n    return side(kernels) ** 2"
+HELPER = "%matplotlib inline\ndef side(kernels):\n    return 1 + sum(k - 1 for k in kernels)"
+
+
+def test_a_cell_of_ones_own_above_an_answer_is_run_too():
+    answers = {MODULE[1]: CALLS_A_HELPER}
+    assert told(*MODULE, answers).startswith("NameError: name 'side' is not defined (line 2 of your answer)")
+    for above in ("1_output_channels", MODULE[1]):
+        assert told(*MODULE, answers, {above: HELPER}) is None
+    assert told(*MODULE, answers, {"5_lost_in_the_reduction": HELPER}).startswith("NameError")  # below the answer
+
+
+def test_a_cell_of_ones_own_that_fails_is_named_if_the_answer_needs_it():
+    answers = {MODULE[1]: CALLS_A_HELPER}
+    feedback = told(*MODULE, answers, {MODULE[1]: "helped = 0\n1 / helped\n" + HELPER})
+    assert feedback == (
+        "NameError: name 'side' is not defined (line 2 of your answer); "
+        "before it, ZeroDivisionError: division by zero (line 2 of the cell 'helped = 0')"
+    )
+    answers[MODULE[1]] = EXERCISES["/".join(MODULE)].answer
+    assert told(*MODULE, answers, {MODULE[1]: "four_paths(1, 2)"}) is None  # as a try of another answer
+
+
+def test_the_students_first_cell_and_the_given_one_run_in_their_order():
+    name, exercise = "02_inception_module", "1_output_channels"
+    answers = {exercise: "reduced, naive = one + three + five + pool_proj, one + three + five + in_channels"}
+    assert told(name, exercise, answers, {f"{exercise}-given": "one = 'scratch'"}) is None
+    cells = [c for c in filled(name, answers) if c.id not in ("first", f"{exercise}-given")]
+    assert grading.grade(*script.attempt(cells, EXERCISES[f"{name}/{exercise}"])) is None  # if they are lost, ours
+
+
+def test_the_cell_for_colab_is_not_run():
+    before, *_ = script.attempt(filled("02_inception_module"), EXERCISES["/".join(MODULE)])
+    assert before[0] == script.FIRST and not any("colab" in code for code in before)
+
+
+def test_lines_are_those_of_the_students_code():
+    in_a_library = "def reached(kernels):\n    return torch.zeros(2).reshape(3)"
+    assert re.fullmatch(r"RuntimeError: .* \(line 2 of your answer\)", told(*MODULE, {MODULE[1]: in_a_library}))
+    no_colon = "import math\ndef reached(kernels)\n    return 1"
+    assert told(*MODULE, {MODULE[1]: no_colon}) == "SyntaxError: expected ':' (line 2 of your answer)"
+    assert told(*MODULE, {MODULE[1]: "kernels = 3"}) == "NameError: name 'reached' is not defined"  # in the test
+    own_assertion = "def reached(kernels):\n    assert kernels == 3, 'three'"
+    assert told(*MODULE, {MODULE[1]: own_assertion}) == "AssertionError: three (line 2 of your answer)"
+    assert told(*MODULE, {MODULE[1]: "import sys\nsys.exit(3)"}) == "SystemExit: 3 (line 2 of your answer)"
+
+
+def test_a_failed_assertion_that_students_see_is_quoted():
+    assert told(*MODULE, {MODULE[1]: "def reached(kernels): return 3"}) == (
+        "a test that you see fails: assert reached([3]) == 9"
+    )
+    over_lines = "assert (\n    1 ==\n    2\n)"
+    assert grading.grade([], "", over_lines) == "a test that you see fails: assert ( 1 == 2 )"
+
+
+def test_hidden_assertions_have_a_message_of_their_own(exercise):
+    hidden = MARKED.search(exercise.test)
+    first_line = exercise.test[: hidden.start()].count("\n") + 1
+    for node in ast.walk(ast.parse(exercise.test)):
+        assert not isinstance(node, ast.Assert) or node.msg or node.lineno < first_line
+
+
+@pytest.mark.slow
+def test_an_answer_that_does_not_end_is_stopped_and_the_next_is_graded():
+    endless = "while True:\n    try:\n        pass\n    except:\n        pass"
+    attempts = [([], code, "assert done") for code in (endless, "import os; os._exit(0)", "done = input", "done = 1")]
+    attempts.insert(1, (["import itertools", "sum(itertools.repeat(0))"], "", ""))  # in C, and above the answer
+    assert list(grading.grade_all(attempts, limit=0.5)) == [
+        "does not end within 0.5 seconds",
+        "does not end within 0.5 seconds",
+        "ends Python itself: no test could run",
+        None,
+        None,
+    ]
+
+
+def test_who_has_not_given_a_name_is_told_so_once(tmp_path, capsys):
+    path = tmp_path / "02_inception_module.ipynb"
+    notebook = nbformat.read(ROOT / "exercises" / path.name, as_version=4)
+    lines = []
+    for _ in range(2):
+        nbformat.write(notebook, path)
+        assert script.check(path) == 5
+        lines.append(capsys.readouterr().out.splitlines())
+        notebook.cells[2].source = first("Ada")
+    assert lines[0] == ['STUDENT is still "your name": the numbers of some exercises depend on it', *lines[1]]
+
+
+def test_another_notebook_is_not_checked():
+    with pytest.raises(ValueError, match="no notebook of exercises"):
+        script.check(ROOT / "notebooks" / "00_welcome.ipynb")
+
+
+@pytest.mark.parametrize(
+    "arguments, told", [([], ""), (["exercises/nothing.ipynb"], "There is no notebook exercises/")]
+)
+def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(arguments, told, capsys):
+    assert script.main(["check", *arguments]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith(told) and "usage:" not in message and "Errno" not in message
+    assert all(f"make check NOTEBOOK=exercises/{name}.ipynb" in message for name in ALL)
+
+
+def test_several_notebooks_are_checked_one_after_the_other(monkeypatch, capsys):
+    missing = {"a.ipynb": 0, "b.ipynb": 3}
+    monkeypatch.setattr(script, "check", lambda path: missing[str(path)])
+    assert script.main(["check", "a.ipynb"]) == 0
+    assert script.main(["check", "b.ipynb", "a.ipynb"]) == 1
+    assert capsys.readouterr().out == "b.ipynb\na.ipynb\n"
+
+
+@pytest.mark.parametrize("variable", ["NOTEBOOK", "NOTEBOOKS"])
+def test_make_passes_the_notebook_on(variable):
+    command = ["make", "-n", "-o", ".venv/.installed", "check", f"{variable}=exercises/a.ipynb"]
+    printed = subprocess.check_output(command, cwd=ROOT, text=True)
+    assert "scripts/exercises.py check exercises/a.ipynb" in " ".join(printed.split())
+
+
+# --- a student's work is kept -------------------------------------------------------------------------------
+
+
+def cell(notebook, name):
+    return next(cell for cell in notebook.cells if cell.id == name)
+
+
+def answered(notebook):
+    cell(notebook, MODULE[1]).source = "def reached(kernels):\n    return 9"
+
+
+def named(notebook):
+    cell(notebook, "first").source = first("Ada")
+
+
+def noted(notebook):
+    notebook.cells.append(nbformat.v4.new_markdown_cell("A note of my own."))
+
+
+def run(notebook):
+    cell(notebook, "first").update(execution_count=1, outputs=[nbformat.v4.new_output("stream", text="done")])
+
+
+def of_an_older_source(notebook):
+    """A source had another task and another answer when the notebook was made."""
+    cell(notebook, f"{MODULE[1]}-task").source = "An older task."
+    cell(notebook, MODULE[1]).source = "def older(kernels):\n    raise NotImplementedError()"
+    cell(notebook, MODULE[1]).metadata["nbgrader"]["checksum"] = compute_checksum(cell(notebook, MODULE[1]))
+
+
+@pytest.fixture
+def written(course, tmp_path, monkeypatch):
+    """Let `make exercises` write 01 and 02, over what `change` makes of 02. Returns how many are left as they were."""
+    names = ["01_why_go_deeper", MODULE[0]]
+    made = {name: course / "release" / name / f"{name}.ipynb" for name in names}
+    monkeypatch.setattr(script, "write_course", lambda place: names)
+    monkeypatch.setattr(script, "generate", lambda place, names: made)
+    path = tmp_path / f"{MODULE[0]}.ipynb"
+
+    def write(change, overwrite=False):
+        notebook = nbformat.read(made[MODULE[0]], as_version=4)
+        change(notebook)
+        nbformat.write(notebook, path)
+        before = path.read_bytes()
+        left = script.write_students(tmp_path, overwrite)
+        assert (tmp_path / "01_why_go_deeper.ipynb").read_bytes() == made["01_why_go_deeper"].read_bytes()
+        assert path.read_bytes() == (before if left else made[MODULE[0]].read_bytes())
+        return left
+
+    return write
+
+
+@pytest.mark.parametrize("change", [answered, named, noted])
+def test_a_notebook_that_somebody_has_worked_in_is_left_and_named(written, change, capsys):
+    assert written(change) == 1
+    told = capsys.readouterr()
+    assert f"{MODULE[0]}.ipynb is left as it is" in told.err and MODULE[0] not in told.out
+    assert written(change, overwrite=True) == 0
+
+
+@pytest.mark.parametrize("change", [run, of_an_older_source])
+def test_a_notebook_without_work_in_it_is_written_anew(written, change):
+    assert written(change) == 0
+
+
+def test_a_notebook_that_cannot_be_read_is_left(tmp_path):
+    path = tmp_path / "a.ipynb"
+    path.write_text("<<<<<<< HEAD")
+    assert script.worked_in(path)
+
+
+def test_the_command_fails_if_a_notebook_is_left(monkeypatch):
+    monkeypatch.setattr(script, "write_students", lambda overwrite: 0 if overwrite else 2)
+    assert script.main(["students"]) == 1
+    assert script.main(["students", "--overwrite"]) == 0
+
+
+# --- one home -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_four_to_six_exercises_a_notebook(name):
+    assert 4 <= len(ALL[name]) <= 6
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_notebook_links_to_its_exercises_and_keeps_no_answer_of_theirs(name):
+    text = "\n".join(c.source for c in nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4).cells)
+    assert f"](../exercises/{name}.ipynb)" in text.partition("\n## Exercises\n")[2]
+    solutions = [line.strip() for e in ALL[name] for line in solution(e).splitlines()]
+    assert [line for line in solutions if len(line) > 45 and line in text] == []
+
+
+def solution(exercise):
+    return "\n".join(found[0] for found in MARKED.finditer(exercise.answer))
+
+
+def test_a_source_without_an_answer_is_refused(tmp_path):
+    path = tmp_path / "1_empty.md"
+    path.write_text("# Title\n\nTask\n\n```python test\nassert True\n```\n")
+    with pytest.raises(ValueError, match="1_empty.md needs a title and two blocks"):
+        script.read(path)
+
+
+def test_the_code_of_the_sources_uses_no_name_that_is_not_there(course):
+    command = [sys.executable, "-m", "ruff", "check", "--select", "F821,F823,E9", course / "source"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+# --- the comparisons of the tests ---------------------------------------------------------------------------
+
+
+def test_one_student_always_draws_the_same():
+    drawn = {draw(f"student {i}", "exercise", range(10)) for i in range(100)}
+    assert drawn == set(range(10))
+    assert draw("Ada", "a", range(1000)) == draw(" ada ", "a", range(1000)) != draw("Ada", "b", range(1000))
+    with pytest.raises(ValueError, match="choices"):
+        draw("Ada", "a", [])
+
+
+@pytest.mark.parametrize("got, right", [(2, 2.0), ((1, 2.0), [1, 2]), ("a", "a"), (torch.tensor(3), 3), (True, True)])
+def test_equal_answers_are_accepted(got, right):
+    expect(got, right)
+
+
+@pytest.mark.parametrize("got, right", [(None, 1), (..., 1), (2, 1), ("1", 1), ((1,), (1, 2)), (1, (1,)), (1, "1")])
+def test_other_answers_are_not(got, right):
+    with pytest.raises(AssertionError, match="not right|not there yet"):
+        expect(got, right)
+
+
+def test_a_slip_is_told():
+    with pytest.raises(AssertionError, match="width is 3. Off by one."):
+        expect(3, 4, {3: "Off by one."}, what="width")
+
+
+# --- Colab --------------------------------------------------------------------------------------------------
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def colab_cells():
+    """The cell for Colab of each notebook, the second of its cells."""
+    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
+    seconds = [nbformat.read(path, as_version=4).cells[1] for path in paths]
+    assert all("colab" in cell.metadata.get("tags", []) for cell in seconds)
+    return {cell.source for cell in seconds}
+
+
+def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):
+    (cell,) = colab_cells()
+    commands = run_in_ipython(tmp_path, cell)
+    assert commands == []
+
+
+def test_in_colab_the_course_is_fetched_and_installed(tmp_path):
+    (cell,) = colab_cells()
+    pretend = "import sys, builtins\nsys.modules['google.colab'] = sys\n"
+    pretend += "builtins.input = lambda text: 'https://a.example/course'\n"
+    clone, install = run_in_ipython(tmp_path, pretend + cell)
+    assert clone == "git clone -q --depth 1 https://a.example/course /content/course"
+    assert install == "pip install -q -e /content/course"
+
+
+def run_in_ipython(place, code):
+    """Run a cell with stand-ins for git and pip, and return how they were called."""
+    for name in ("git", "pip"):
+        (place / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {place}/called\n')
+        (place / name).chmod(0o755)
+    script_ = "from IPython.core.interactiveshell import InteractiveShell\n"
+    script_ += f"InteractiveShell.instance().run_cell({code!r}).raise_error()"
+    environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "IPYTHONDIR": str(place)}
+    subprocess.run([sys.executable, "-c", script_], check=True, env=environment, cwd=place, capture_output=True)
+    return (place / "called").read_text().splitlines() if (place / "called").exists() else []

@@ -1,0 +1,89 @@
+"""Widgets in a real browser: JupyterLab runs a cell of notebook 03, a slider moves, and the page shows the new MACs."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+
+import nbformat
+import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
+
+from inception_lab import count
+from inception_lab.models.blocks import Inception, Widths
+
+ROOT = Path(__file__).resolve().parents[2]
+WIDTHS = Widths(64, 96, 128, 16, 32, 32)  # of 3a, which the sliders show at first
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab that serves a notebook with the cell of notebook 03 that has the sliders."""
+    notebook = nbformat.read(ROOT / "notebooks" / "03_bottleneck_costs.ipynb", as_version=4)
+    (cell,) = [cell for cell in notebook.cells if "module_cost(" in cell.source and cell.cell_type == "code"]
+    notebook.cells, cell.outputs, cell.execution_count = [cell], [], None
+    notebook.metadata.pop("widgets", None)
+    nbformat.write(notebook, tmp_path / "sliders.ipynb")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    own = {name: str(tmp_path / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}
+    environment = os.environ | own | {"JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}"]
+    options += ["--IdentityProvider.token=", f"--ServerApp.root_dir={tmp_path}", "--LabApp.news_url="]
+    log, command = tmp_path / "log.txt", [sys.executable, "-m", "jupyterlab", *options]
+    with log.open("w") as file:
+        server = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=file, stderr=file)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=5).close()
+                break
+            except OSError:  # not there yet
+                assert server.poll() is None, log.read_text()
+                time.sleep(0.5)
+        yield f"{address}/lab/tree/sliders.ipynb"
+    finally:
+        server.terminate()
+        try:
+            server.wait(timeout=60)
+        except subprocess.TimeoutExpired:  # its kernel ends by itself when the server is gone
+            server.kill()
+            server.wait()
+
+
+@pytest.mark.slow
+def test_a_slider_of_notebook_03_changes_the_macs_on_the_page(browser, lab):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(300_000)  # a busy machine may take minutes to open JupyterLab
+    page.goto(lab)
+    row = page.locator("tr", has_text="all MACs")
+    for _ in range(12):  # a kernel that has not started yet runs nothing
+        page.locator(".jp-CodeCell .cm-content").first.click()
+        page.keyboard.press("Control+Enter")
+        with suppress(PlaywrightTimeout):
+            row.wait_for(timeout=20_000)
+            break
+    row.wait_for()
+
+    def shown():
+        return [cell.strip().replace(",", "") for cell in row.locator("td").all_text_contents()[1:]]
+
+    def macs(**changes):
+        return str(count(Inception(192, WIDTHS._replace(**changes)), (192, 28, 28)).macs)
+
+    assert shown()[1] == macs()
+    naive = shown()[0]
+    slider = page.locator(".widget-slider", has_text="#3×3 reduce").locator(".noUi-handle")
+    slider.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("(old) => !document.body.innerText.includes(old)", arg=f"{int(macs()):,}")
+    assert shown() == [naive, macs(three_reduce=104)]
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_function("(old) => document.body.innerText.includes(old)", arg=f"{int(macs()):,}")
+    page.close()

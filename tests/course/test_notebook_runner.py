@@ -1,0 +1,112 @@
+"""The runner behind `make course` and `make save`, on notebooks of a few cells."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+RUNNER = Path(__file__).parents[2] / "scripts" / "notebooks.py"
+
+
+def write(path, *sources):
+    cells = [new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources)]
+    nbformat.write(new_notebook(cells=cells), path)
+    return path
+
+
+def run(*arguments):
+    command = [sys.executable, str(RUNNER), "run", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A failing and a passing notebook run with --save: their folder, the failing file before, the result."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    write(
+        folder / "a_fails.ipynb",
+        "1 + 1",
+        "raise ValueError('no such path\\nmore about it')",
+        "print('never')",
+    )
+    write(
+        folder / "b_passes.ipynb",
+        "import sys, os\nprint(sys.executable)\nprint(os.getcwd())",
+        "for n in range(3):\n    print(n, flush=True)\nprint('a warning', file=sys.stderr)",
+        "from ipywidgets import IntSlider\nIntSlider(3)",
+    )
+    before = (folder / "a_fails.ipynb").read_bytes()
+    return folder, before, run("--save", folder / "a_fails.ipynb", folder / "b_passes.ipynb")
+
+
+def test_runner_keeps_going_and_reports_each_notebook(saved):
+    _, _, result = saved
+    header, failing, passing, last = result.stdout.splitlines()
+    assert header.split() == ["notebook", "cells", "seconds", "result"]
+    assert failing.split()[:2] == ["a_fails.ipynb", "2"]
+    assert failing.endswith("failed in [2]: ValueError: no such path")
+    assert passing.split()[:2] == ["b_passes.ipynb", "3"]
+    assert passing.endswith("ok")
+    assert last == "notebooks: 2, failed: 1"
+    assert result.returncode == 1
+    assert result.stderr == ""
+
+
+def test_save_leaves_a_failing_notebook_as_it_was(saved):
+    folder, before, _ = saved
+    assert (folder / "a_fails.ipynb").read_bytes() == before
+
+
+def test_save_stores_outputs_of_this_python_in_the_folder_of_the_notebook(saved):
+    folder, _, _ = saved
+    first = nbformat.read(folder / "b_passes.ipynb", as_version=4).cells[0]
+    executable, directory = first.outputs[0].text.splitlines()
+    assert Path(executable).parent == Path(sys.executable).parent
+    assert Path(directory) == folder.resolve()
+
+
+def test_save_keeps_only_what_a_second_run_would_repeat(saved):
+    folder, _, _ = saved
+    notebook = nbformat.read(folder / "b_passes.ipynb", as_version=4)
+    assert [cell.execution_count for cell in notebook.cells] == [1, 2, 3]
+    assert [cell.id for cell in notebook.cells] == ["cell-0", "cell-1", "cell-2"]
+    assert sorted((o.name, o.text) for o in notebook.cells[1].outputs) == [
+        ("stderr", "a warning\n"),
+        ("stdout", "0\n1\n2\n"),
+    ]
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "version" not in notebook.metadata.language_info
+    assert all("execution" not in cell.metadata for cell in notebook.cells)
+
+    once = (folder / "b_passes.ipynb").read_bytes()
+    assert run("--save", folder / "b_passes.ipynb").returncode == 0
+    assert (folder / "b_passes.ipynb").read_bytes() == once
+
+
+def test_save_keeps_the_state_of_widgets(saved):
+    folder, _, _ = saved
+    notebook = nbformat.read(folder / "b_passes.ipynb", as_version=4)
+    state = notebook.metadata.widgets["application/vnd.jupyter.widget-state+json"]["state"]
+    shown = notebook.cells[2].outputs[0].data["application/vnd.jupyter.widget-view+json"]["model_id"]
+    assert state[shown]["state"]["value"] == 3
+
+
+def test_run_without_save_writes_nothing(tmp_path):
+    path = write(tmp_path / "one.ipynb", "print('hello')")
+    before = path.read_bytes()
+    assert run(path).returncode == 0
+    assert path.read_bytes() == before
+
+
+def test_a_broken_file_and_a_slow_cell_are_failures(tmp_path):
+    broken = tmp_path / "broken.ipynb"
+    broken.write_text("not a notebook")
+    slow = write(tmp_path / "slow.ipynb", "import time", "time.sleep(60)")
+    result = run("--timeout", "1", broken, slow)
+    _, first, second, _ = result.stdout.splitlines()
+    assert "failed before the first cell: NotJSONError" in first
+    assert "failed in [2]: CellTimeoutError" in second
+    assert result.returncode == 1

@@ -1,0 +1,167 @@
+"""The slides: a deck for each notebook, long enough for a talk, each thing in it from the notebook."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from test_notebook_prose import NO_PROSE, numbers, referenced, shown
+from test_site import CONTRAST
+
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+spec = importlib.util.spec_from_file_location("build_slides", ROOT / "scripts" / "build_slides.py")
+script = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = script
+spec.loader.exec_module(script)
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
+def notebook(request):
+    return request.param
+
+
+def test_a_deck_takes_twenty_to_thirty_minutes(notebook):
+    title, slides = script.read(script.OUTLINES / f"{notebook.stem}.md", nbformat.read(notebook, as_version=4))
+    assert 20 <= sum(minutes for _, minutes, _, _ in slides) <= 30
+    assert len(slides) >= 7
+    assert sum("<img" in body or "<table" in body or "<pre" in body for _, _, body, _ in slides) >= len(slides) / 2
+    assert slides[-1][0] == "The answer" and "<blockquote>" in slides[-1][2]
+
+
+def test_numbers_on_slides_stand_in_the_notebook(notebook):
+    outline = (script.OUTLINES / f"{notebook.stem}.md").read_text(encoding="utf-8")
+    stated = numbers(NO_PROSE.sub(" ", re.sub(r"^@.*$", "", outline, flags=re.MULTILINE)))
+    cells = nbformat.read(notebook, as_version=4)
+    prose = numbers("\n".join(cell.source for cell in cells.cells if cell.cell_type == "markdown"))
+    assert sorted(stated - shown(cells) - referenced() - prose) == []
+
+
+def test_a_deck_needs_nothing_else_and_describes_its_pictures(notebook):
+    deck = script.deck(script.OUTLINES / f"{notebook.stem}.md")
+    assert not re.search(r"(src|href)=\"(?!data:|https://arxiv)", deck)
+    assert all(alt.strip() for alt in re.findall(r"<img alt=\"([^\"]*)\"", deck))
+
+
+def test_what_a_section_does_not_have_is_told(tmp_path):
+    outline = tmp_path / "02_inception_module.md"
+    notebook = nbformat.read(ROOT / "notebooks" / outline.name.replace(".md", ".ipynb"), as_version=4)
+    title = notebook.cells[0].source.splitlines()[0]
+    for line, message in [("@figure 9", "no figure number 9"), ("@table nowhere", "no table"), ("@film", "is none of")]:
+        outline.write_text(f"{title}\n\n## The four paths, by hand {{2}}\n\n{line}\n")
+        with pytest.raises(ValueError, match=f"02_inception_module.md, slide 'The four paths, by hand'.*{message}"):
+            script.read(outline, notebook)
+    outline.write_text("# Another title\n")
+    with pytest.raises(ValueError, match="the title is not the notebook's"):
+        script.read(outline, notebook)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_deck_is_turned_with_the_keyboard(browser, tmp_path, width, scheme):
+    path = tmp_path / "deck.html"
+    path.write_text(script.deck(script.OUTLINES / "02_inception_module.md"), encoding="utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 720}, color_scheme=scheme)
+    page, trouble = context.new_page(), []
+    page.set_default_timeout(120_000)  # a busy machine
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.goto(f"file://{path}")
+    heading = "document.querySelector('section.shown h1, section.shown h2').textContent"
+    assert page.evaluate(heading) == "02 · What does one module do?"
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate(heading) == "The question"
+    page.keyboard.press("End")
+    assert page.evaluate(heading) == "The answer" and page.url.endswith(f"#{page.evaluate('slides.length')}")
+    page.keyboard.press("n")
+    assert page.locator("section.shown aside").is_visible()
+    page.get_by_label("Back").click()
+    page.keyboard.press("Home")
+    for _ in range(page.evaluate("slides.length + document.querySelectorAll('.predict').length")):
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), page.evaluate(heading)
+        assert page.evaluate(CONTRAST) == [], page.evaluate(heading)
+        page.keyboard.press("ArrowRight")
+    assert trouble == []
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def decks(tmp_path_factory):
+    place = tmp_path_factory.mktemp("decks")
+    assert script.main([str(place)]) == 0
+    return sorted(place.glob("*.html"))
+
+
+# The number of the slide that is shown, and for each thing below a prediction on it whether it is to be seen.
+STATE = """() => [at + 1, ...[...slides[at].querySelectorAll(".predict ~ :not(aside)")]
+  .map((e) => e.checkVisibility({checkVisibilityCSS: true}))]"""
+
+
+def test_what_follows_a_prediction_waits_for_one_more_key(browser, decks):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(120_000)  # a busy machine
+    for path in decks:
+        page.goto(f"file://{path}")
+        outline = (script.OUTLINES / f"{path.stem}.md").read_text(encoding="utf-8")
+        below = page.evaluate("slides.map((s) => [...s.querySelectorAll('.predict ~ :not(aside)')].length)")
+        assert sum(n > 0 for n in below) == len(re.findall(r"^.*\*Predict\b(?!\*\*)", outline, re.MULTILINE))
+        expected = []
+        for number, things in enumerate(below, 1):
+            expected += [[number, *[False] * things], [number, *[True] * things]] if things else [[number]]
+        for key, states in [("ArrowRight", expected), (" ", expected), ("ArrowLeft", expected[::-1])]:
+            page.keyboard.press("End" if key == "ArrowLeft" else "Home")
+            for state in states:
+                assert page.evaluate(STATE) == state, (path.stem, key)
+                page.keyboard.press(key)
+    page.close()
+
+
+def test_the_buttons_wait_as_the_keys_do(browser, decks):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{decks[2]}#7")
+    figure, place = page.locator("section.shown img"), page.locator("#place")
+    assert not figure.is_visible() and place.inner_text().endswith(", predict")
+    page.get_by_label("Forward").click()
+    assert figure.is_visible() and page.evaluate("at") == 6 and "predict" not in place.inner_text()
+    page.get_by_label("Back").click()
+    assert not figure.is_visible() and page.evaluate("at") == 6
+    page.emulate_media(media="print")
+    assert all(picture.is_visible() for picture in page.locator("section img").all())
+    page.close()
+
+
+def test_without_scripts_everything_is_shown(browser, decks):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{decks[2]}#7")
+    assert all(thing.is_visible() for thing in page.locator("section > :not(aside)").all())
+    context.close()
+
+
+# What of the shown slide is cut off to the right, reaches below the page or has too small letters for a projector.
+MISFITS = """() => {
+  const slide = slides[at], things = [slide, ...slide.querySelectorAll(":scope > :not(aside), :scope > :not(aside) *")];
+  const box = (e) => e.getBoundingClientRect(), name = (e) => `${e.tagName} ${e.textContent.trim().slice(0, 30)}`;
+  const wide = things.filter((e) => (getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth
+    && e.clientWidth) || box(e).right > box(slide).right);
+  const small = things.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12);
+  const below = box(slide).height > innerHeight ? [`${box(slide).height} pixels high`] : [];
+  return [...wide.map((e) => `wide: ${name(e)}`), ...small.map((e) => `small: ${name(e)}`), ...below];
+}"""
+
+
+def test_every_slide_fits_on_a_projector(browser, decks):
+    page, misfits = browser.new_page(viewport={"width": 1280, "height": 720}), {}
+    page.set_default_timeout(120_000)
+    for path in decks:
+        page.goto(f"file://{path}")
+        for i in range(page.evaluate("slides.length")):
+            page.evaluate(f"show({i})")
+            if found := page.evaluate(MISFITS):
+                misfits[f"{path.stem}, slide {i + 1}"] = found
+    page.close()
+    assert misfits == {}

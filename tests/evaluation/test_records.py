@@ -1,0 +1,152 @@
+"""Recorded runs: what is copied, what it costs in accuracy, and that the overview tells the folders' truth."""
+
+import json
+import shutil
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import save_file
+from torchvision.io import write_png
+
+from inception_lab import evaluation
+from inception_lab.cli import main
+from inception_lab.data import datasets
+from inception_lab.evaluation import records
+from inception_lab.evaluation.inference import predict
+from inception_lab.evaluation.predictions import Predictions
+from inception_lab.training.runs import RunError, load_model
+from inception_lab.training.trainer import train
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny.recipe("tiny-aux"), folder, data=tiny.data(), progress=False, devices=1)
+    return folder
+
+
+def test_a_copy_has_half_of_the_bytes_no_heads_and_the_same_logits(run, tmp_path):
+    copy = records.record(run, "first", place=tmp_path)
+    assert sorted(f.name for f in copy.iterdir()) == [
+        "environment.json",
+        "history.csv",
+        "metrics.json",
+        "model.safetensors",
+        "recipe.json",
+    ]
+    whole, small = load_model(run)[0], load_model(copy)[0]
+    assert whole.heads and not small.heads
+    assert {t.dtype for t in small.state_dict().values()} <= {torch.float32, torch.int64}
+    images = torch.randn(20, 3, tiny.SIZE, tiny.SIZE)
+    torch.testing.assert_close(small(images), whole(images), rtol=0.01, atol=0.01)
+    assert not torch.equal(small(images), whole(images))  # or nothing was halved
+
+
+@pytest.fixture
+def evaluated(run, tmp_path, monkeypatch):
+    """A copy of the run with predictions for whole images, and the folder of images that they are of."""
+    tree = tmp_path / "tree"
+    drawn = tiny.data(val=40).val
+    for number, (image, label) in enumerate(drawn):
+        place = tree / "val" / tiny.data().classes[label]
+        place.mkdir(parents=True, exist_ok=True)
+        write_png(image, str(place / f"{number:02}.png"))
+    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(evaluation, "check_classes", lambda *names: None)  # folders are sorted, the stripes are not
+    copied = shutil.copytree(run, tmp_path / "evaluated")
+    return copied, tree, predict(copied, tree, progress=False, accelerator="cpu")
+
+
+def assert_same_predictions(kept, p):
+    assert torch.equal(kept.labels, p.labels) and torch.equal(kept.predicted, p.predicted)
+    assert (kept.crops, kept.data) == (p.crops, p.data)
+    for k in range(1, 6):
+        assert kept.error(k) == p.error(k)
+    assert kept.calibration_error() == pytest.approx(p.calibration_error(), abs=1e-6)
+    assert torch.equal(kept.confusion(), p.confusion())
+
+
+def test_predictions_are_kept_and_read_without_images_or_weights(evaluated, tmp_path):
+    run, _, p = evaluated
+    copy = records.record(run, "small", weights=False, place=tmp_path / "runs")
+    kept = records.predictions(copy)
+    assert_same_predictions(kept, p)
+    assert kept.classes == p.classes and torch.equal(kept.probabilities, p.probabilities)
+    assert_same_predictions(records.predictions(run), p)  # as predict wrote them
+    with pytest.raises(ValueError, match="must have one file of predictions for val, 10"):
+        records.predictions(copy, crops=10)
+
+
+def test_of_many_classes_the_five_most_probable_are_kept(tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    probabilities = (3 * torch.randn(300, 200, generator=generator)).softmax(1)
+    classes, labels = [f"class {i}" for i in range(200)], torch.randint(200, (300,), generator=generator)
+    labels[::2] = probabilities.topk(7).indices[::2, 3]  # so that many a label is among the first five
+    folder = tmp_path / "run" / "predictions"
+    folder.mkdir(parents=True)
+    save_file({"probabilities": probabilities, "labels": labels}, tmp_path / "whole.safetensors")
+    content = records.condensed(tmp_path / "whole.safetensors", classes)
+    assert len(content) < (tmp_path / "whole.safetensors").stat().st_size / 15
+    (folder / "val-whole-abc.safetensors").write_bytes(content)
+    kept = records.predictions(tmp_path / "run")
+    assert kept.classes == classes and torch.allclose(kept.probabilities.sum(1), torch.ones(300))
+    assert_same_predictions(kept, Predictions(probabilities, labels, classes, None, ("run",), "abc"))
+
+
+def test_pictures_of_the_worst_mistakes_are_kept(evaluated, tmp_path):
+    run, tree, p = evaluated
+    copy = records.record(run, "pictures", data=tree, note="drawn by a test", place=tmp_path / "runs")
+    pictures, numbers = records.mistakes(copy)
+    wrong = (p.predicted != p.labels).nonzero()[:, 0].tolist()
+    confidence = p.probabilities.amax(1)
+    assert set(numbers) <= set(wrong) and len(numbers) == min(12, len(wrong)) > 0
+    assert confidence[numbers].tolist() == sorted((confidence[i].item() for i in wrong), reverse=True)[:12]
+    for i, picture in zip(numbers, pictures, strict=True):
+        assert torch.equal(picture, datasets.load(tree, "val")[i][0])
+    assert "| stripes (drawn by a test) |" in (tmp_path / "runs" / "README.md").read_text()
+    with pytest.raises(ValueError, match="must hold mistakes.safetensors"):
+        records.mistakes(run)
+
+
+def test_pictures_of_other_images_are_refused_before_anything_is_written(evaluated, tmp_path):
+    run, tree, _ = evaluated
+    next((tree / "val").rglob("*.png")).unlink()
+    with pytest.raises(ValueError, match="data must be the images that .*evaluated was evaluated on"):
+        records.record(run, "other", data=tree, place=tmp_path / "runs")
+    assert not (tmp_path / "runs" / "other").exists()
+
+
+def test_the_overview_has_a_row_a_run(run, tmp_path):
+    records.record(run, "b", place=tmp_path)
+    records.record(run, "a", place=tmp_path, weights=False)
+    text = (tmp_path / "README.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| run")]
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert [row.split(" | ")[0] for row in rows] == ["| a", "| b"]
+    assert f"{metrics['val_top1_error']:.2f} %" in rows[0] and "not kept" in rows[0] and "MB" in rows[1]
+    assert not (tmp_path / "a" / "model.safetensors").exists()
+
+
+def test_a_name_that_is_taken_and_an_unfinished_run_are_refused(run, tmp_path):
+    records.record(run, "first", place=tmp_path)
+    with pytest.raises(RunError, match="first is there already"):
+        records.record(run, "first", place=tmp_path)
+    unfinished = shutil.copytree(run, tmp_path / "unfinished")
+    (unfinished / "metrics.json").unlink()
+    with pytest.raises(RunError, match="unfinished holds no finished run"):
+        records.record(unfinished, "second", place=tmp_path)
+    assert not (tmp_path / "second").exists()
+
+
+def test_the_command_records(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(records.record.__kwdefaults__, "place", tmp_path)
+    assert main(["record", str(run), "--name", "mine"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "mine")
+    assert main(["record", str(run), "--name", "mine"]) == 1
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_overview_in_the_repository_is_that_of_its_folders():
+    if records.PLACE.is_dir():
+        assert (records.PLACE / "README.md").read_text() == records.HEAD + records.overview()
