@@ -1,7 +1,7 @@
 """How many training patches a second the two augmentation engines make on the same two cores.
 
 Both take 64×64 uint8 images that lie in memory, draw the paper's patches (8 to 100 % of the area, mirrored or not,
-photometric distortions) and end with a normalised float32 batch (128, 3, 224, 224) in this process. One is
+photometric distortions) and end with a normalized float32 batch (128, 3, 224, 224) in this process. One is
 torchvision v2 in a DataLoader with two workers that stay alive between rounds; the other is the batched engine with
 two threads and no worker. Nothing else runs meanwhile: no network is trained. Rounds alternate between the engines,
 and who goes first changes; the first round is not counted. Needs nothing but the library.

@@ -131,14 +131,14 @@ def training(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
 
     def step(model, images, dtype=torch.float32, compiled=False):
         network = torch.compile(model, dynamic=False) if compiled else model
-        optimiser = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
         def call():
             with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
                 total = loss(tuple(network(images)), labels)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             total.backward()
-            optimiser.step()
+            optimizer.step()
 
         return call
 

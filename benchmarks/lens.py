@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--network", help="a network of the zoo with new weights, in place of a run")
     parser.add_argument("--modules", nargs="+", default=["3b", "4a", "4c", "4e", "5b"], help="whose units to visualize")
     parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
-    parser.add_argument("--steps", type=int, default=256, help="steps of the optimisation")
+    parser.add_argument("--steps", type=int, default=256, help="steps of the optimization")
     parser.add_argument("--rounds", type=int, default=3, help="units alone, and batches, that are measured")
     parser.add_argument("--data", help="a data tier or folder: find the top patches of its val split")
     args = parser.parse_args()

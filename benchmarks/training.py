@@ -1,8 +1,8 @@
 """Training steps a second of a recipe, against the same network in plain eager PyTorch with the default layout.
 
-Both train on the same images, which lie in memory, with the recipe's optimiser and batch, on the same two cores. One
+Both train on the same images, which lie in memory, with the recipe's optimizer and batch, on the same two cores. One
 is the library's loop as `inception-lab train` runs it, augmentation, metrics and checks included. The other is the
-shortest loop that trains the network: slice the images, normalise, forward, loss, backward, step, in float32 and
+shortest loop that trains the network: slice the images, normalize, forward, loss, backward, step, in float32 and
 NCHW. Rounds of some steps alternate, and who goes first changes; the first round is not counted.
 
     python benchmarks/training.py [--recipe shapes-laptop] [--set KEY=VALUE] [--rounds 7] [--steps 20]
@@ -19,7 +19,7 @@ import torch
 from inception_lab.models import zoo
 from inception_lab.training import recipes
 from inception_lab.training.batches import open_data
-from inception_lab.training.optimization import build_optimiser
+from inception_lab.training.optimization import build_optimizer
 from inception_lab.training.session import Session, make_fabric
 from inception_lab.training.trainer import loss, train_epoch
 
@@ -61,7 +61,7 @@ def main() -> None:
 def plain(recipe, data):
     """A function that trains for one pass, in as few lines as it takes."""
     model = zoo.build(recipe.network, len(data.classes), **recipe.options)
-    optimiser = build_optimiser(recipe, model)
+    optimizer = build_optimizer(recipe, model)
     images, labels = data.train.images, data.train.labels
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
 
@@ -69,9 +69,9 @@ def plain(recipe, data):
         for chosen in torch.randperm(len(images)).split(recipe.batch):
             outputs = model((images[chosen] / 255 - mean) / std)
             total = loss(outputs, labels[chosen], recipe.aux_weight)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             total.backward()
-            optimiser.step()
+            optimizer.step()
 
     return one_pass
 

@@ -164,7 +164,7 @@ def _parser() -> argparse.ArgumentParser:
     exploring = commands.add_parser(
         "explore",
         help="make a page of all units of a trained network",
-        description="Make a page that opens from the disk and shows every unit of a finished run: an image optimised "
+        description="Make a page that opens from the disk and shows every unit of a finished run: an image optimized "
         "to excite it, the patches that excite it most, its strongest inputs, its answer to the size of objects. A "
         "command that was stopped goes on where it stood, and the page can be opened meanwhile.",
     )
@@ -175,10 +175,10 @@ def _parser() -> argparse.ArgumentParser:
     exploring.add_argument("--length", type=int, metavar="N", help="images to look at (default: all, 2000 at most)")
     exploring.add_argument("--stages", nargs="+", metavar="STAGE", help="some stages, as inception_4a (default: all)")
     exploring.add_argument(
-        "--steps", type=int, default=128, metavar="N", help="of optimising an image (default: 128; 0: no such images)"
+        "--steps", type=int, default=128, metavar="N", help="of optimizing an image (default: 128; 0: no such images)"
     )
     exploring.add_argument(
-        "--size", type=int, default=64, metavar="N", help="side of the optimised images in pixels (default: 64)"
+        "--size", type=int, default=64, metavar="N", help="side of the optimized images in pixels (default: 64)"
     )
     exploring.add_argument("--device", default="cpu", metavar="D", help="cpu, or cuda for a GPU (default: cpu)")
     exploring.add_argument("--quiet", action="store_true", help="show no progress")

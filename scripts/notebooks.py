@@ -43,7 +43,7 @@ def execute(path, timeout):
 
 
 def join_streams(outputs):
-    """Join neighbouring pieces of one stream, because where a kernel cuts its output is chance."""
+    """Join neighboring pieces of one stream, because where a kernel cuts its output is chance."""
     joined = []
     for output in outputs:
         if joined and output["output_type"] == "stream" and output["name"] == joined[-1].get("name"):

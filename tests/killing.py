@@ -55,12 +55,12 @@ def evaluating_that_dies_while_it_writes(run: Path, images, options: dict, fatal
     """Evaluate a run, writing after every batch, killed at the `fatal`-th step of writing."""
     import torch
 
-    from inception_lab import evaluation
+    from inception_lab.evaluation import inference
 
     torch.set_num_threads(1)
-    evaluation.SAVE_EVERY = 0
+    inference.SAVE_EVERY = 0
     die_while_writing(fatal)
-    evaluation.predict(run, images, progress=False, accelerator="cpu", **options)
+    inference.predict(run, images, progress=False, accelerator="cpu", **options)
 
 
 def exploring_that_dies_while_it_writes(out: Path, run: Path, options: dict, fatal: int) -> None:

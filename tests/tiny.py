@@ -37,7 +37,7 @@ for _name, _design in NETWORKS.items():
 
 
 class Stripes(Dataset):
-    """Coloured stripes on noise: horizontal or vertical, reddish or bluish, uint8 (3, 12, 12)."""
+    """Colored stripes on noise: horizontal or vertical, reddish or bluish, uint8 (3, 12, 12)."""
 
     def __init__(self, count: int, seed: int):
         rng = np.random.default_rng(seed)

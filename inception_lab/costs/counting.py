@@ -188,7 +188,7 @@ def _image_size(size) -> tuple[int, int, int]:
 
 
 def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Count:
-    # In training, batch normalisation of a 1×1 map needs two images. What layers compute and write is proportional
+    # In training, batch normalization of a 1×1 map needs two images. What layers compute and write is proportional
     # to the batch.
     batch = 2 if model.training else 1
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
@@ -214,7 +214,7 @@ class _Recorder(TorchDispatchMode):
         self.unknown: dict[str, str] = {}
         self.fields = WeakTensorKeyDictionary({image: operators.INPUT_FIELD})
         self.fields_by_layer: dict[str, tuple | None] = {}
-        # By storage, which a view shares with its parameter: so a transposed weight is recognised.
+        # By storage, which a view shares with its parameter: so a transposed weight is recognized.
         self.unused = {_storage(p): (name, p.numel()) for name, p in model.named_parameters()}
         for name, module in model.named_modules():
             module.register_forward_pre_hook(partial(self._enter, name))

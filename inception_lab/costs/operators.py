@@ -175,7 +175,7 @@ def _viewed_fields(packet, fields, x, output, args):
         keeps_map = not {axis % x.ndim for axis in args[1:3]} & {vertical, horizontal}
     elif packet is aten.permute:
         keeps_map = [axis % x.ndim for axis in args[1]][-2:] == [vertical, horizontal]
-    else:  # a view that groups channels, as channel shuffling and normalisation over channels do
+    else:  # a view that groups channels, as channel shuffling and normalization over channels do
         keeps_map = x.ndim >= 4 and output.ndim >= 4 and x.shape[-2:] == output.shape[-2:]
     return fields if keeps_map else None
 
@@ -199,7 +199,7 @@ WINDOWS = {
     aten.convolution: _convolution_window,
     aten.max_pool2d_with_indices: _pool_window,
     aten.avg_pool2d: _pool_window,
-    aten.avg_pool3d: _pool_window,  # local response normalisation pools over channels
+    aten.avg_pool3d: _pool_window,  # local response normalization pools over channels
 }
 
 NEITHER_WINDOW_NOR_MIXING = {

@@ -2,7 +2,7 @@
 
 Training (Szegedy et al. 2014, Section 6): a patch of 8 to 100 % of the image's area with an aspect ratio of 3/4 to
 4/3, mirrored or not, then the photometric distortions of Howard 2013 (arXiv:1312.5402, Section 2.2): contrast,
-brightness and colour, each by a factor of 0.5 to 1.5, in random order. Two engines draw from one distribution:
+brightness and color, each by a factor of 0.5 to 1.5, in random order. Two engines draw from one distribution:
 
     augmentation = Augmentation(224, mean=data.mean, std=data.std)
     one_image = augmentation.transform()         # torchvision's v2, for the workers that read large folders
@@ -19,7 +19,7 @@ from torchvision.transforms.v2 import functional as F
 
 from inception_lab.common.checks import check_one_of
 
-GREY = (0.2989, 0.587, 0.114)  # torchvision's and Pillow's weights of red, green and blue
+GRAY = (0.2989, 0.587, 0.114)  # torchvision's and Pillow's weights of red, green and blue
 SCALES = (8, 9, 10, 11)  # sevenths of the crop's size: 256, 288, 320 and 352 for 224
 CROPS = (1, 10, 144)
 PART = 16  # images at once on a CPU: memory that stays in use is faster than memory that is new
@@ -30,10 +30,10 @@ class Augmentation:
     """The distribution of training patches, and two engines that draw from it.
 
     size: side of the patch in pixels. scale: smallest and largest share of the area. ratio: of width to height,
-    uniform in log. flip: probability of mirroring. photometric: contrast, brightness and colour change by
+    uniform in log. flip: probability of mirroring. photometric: contrast, brightness and color change by
     factors from 1 − photometric to 1 + photometric; 0 leaves them. shift: pixels by which the whole image moves at
     most, before the patch is cut, with its border mirrored. cutout: side in pixels of a square of the patch that is
-    blanked. mean, std: of each channel, for images from 0 to 1, to normalise with. Raises ValueError for a value out
+    blanked. mean, std: of each channel, for images from 0 to 1, to normalize with. Raises ValueError for a value out
     of range.
     """
 
@@ -67,7 +67,7 @@ class Augmentation:
                 raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
     def transform(self) -> v2.Transform:
-        """torchvision's engine: uint8 (3, H, W) → normalised float32 (3, size, size), by torch's global generator."""
+        """torchvision's engine: uint8 (3, H, W) → normalized float32 (3, size, size), by torch's global generator."""
         p, share = self.photometric, (self.cutout / self.size) ** 2  # of the area that is blanked
         return v2.Compose(
             [
@@ -82,11 +82,11 @@ class Augmentation:
         )
 
     def __call__(self, images: torch.Tensor, generator: torch.Generator | None = None) -> torch.Tensor:
-        """The batched engine: uint8 (N, 3, H, W) → normalised float32 (N, 3, size, size), on the images' device.
+        """The batched engine: uint8 (N, 3, H, W) → normalized float32 (N, 3, size, size), on the images' device.
 
         generator: a CPU generator, so that a seed gives the same patches on every device; None takes torch's
-        global one. Distorting comes first, where pixels are fewer, and normalising with it: both commute with
-        interpolation but for the clipping of distorted colours (0.2 of 255 levels on average on photographs).
+        global one. Distorting comes first, where pixels are fewer, and normalizing with it: both commute with
+        interpolation but for the clipping of distorted colors (0.2 of 255 levels on average on photographs).
         """
         check_images(images)
         count, _, height, width = images.shape
@@ -140,28 +140,28 @@ def draw_boxes(count: int, height: int, width: int, scale, ratio, generator=None
 
 
 def draw_distortions(count: int, strength: float, generator=None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Factors of brightness, contrast and colour, float32 (count, 3), and the order of the three, int64 (count, 3)."""
+    """Factors of brightness, contrast and color, float32 (count, 3), and the order of the three, int64 (count, 3)."""
     factors = 1 - strength + 2 * strength * torch.rand(count, 3, generator=generator)
     return factors, torch.rand(count, 3, generator=generator).argsort(1)
 
 
 def distort(images: torch.Tensor, factors: torch.Tensor, order: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Brightness, contrast and colour of images from 0 to 1, (N, 3, H, W), as torchvision's `adjust_…` change them.
+    """Brightness, contrast and color of images from 0 to 1, (N, 3, H, W), as torchvision's `adjust_…` change them.
 
-    Each is a blend with an image that has none of it: black, the patch's mean grey, the pixels' grey. Each
-    step clips to 0 and 1. The mean grey is that of the patches `boxes`, as if they had been cut out already.
+    Each is a blend with an image that has none of it: black, the patch's mean gray, the pixels' gray. Each
+    step clips to 0 and 1. The mean gray is that of the patches `boxes`, as if they had been cut out already.
     """
     rows, columns = (torch.arange(n, device=images.device) for n in images.shape[2:])
     top, left, h, w = (v[:, None] for v in boxes.T)
     down = ((rows >= top) & (rows < top + h)).float() / h
     across = ((columns >= left) & (columns < left + w)).float() / w
-    weights = torch.tensor(GREY, device=images.device).view(3, 1, 1)
+    weights = torch.tensor(GRAY, device=images.device).view(3, 1, 1)
     for step in order.T:
         factor = factors.gather(1, step[:, None]).view(-1, 1, 1, 1)
-        grey = (images * weights).sum(1, keepdim=True)
-        mean = torch.einsum("nchw,nh,nw->n", grey, down, across).view(-1, 1, 1, 1)
+        gray = (images * weights).sum(1, keepdim=True)
+        mean = torch.einsum("nchw,nh,nw->n", gray, down, across).view(-1, 1, 1, 1)
         kind = step.view(-1, 1, 1, 1)
-        without = torch.where(kind == 0, 0.0, torch.where(kind == 1, mean, grey))
+        without = torch.where(kind == 0, 0.0, torch.where(kind == 1, mean, gray))
         images = torch.lerp(without, images, factor).clamp(0, 1)
     return images
 
@@ -179,7 +179,7 @@ def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int, flips:
     steps = (torch.arange(size * points, device=images.device) + 0.5) / (size * points)
     top, left, h, w = (v[:, None] for v in boxes.float().T)
     steps_across = torch.where(flips[:, None], 1 - steps, steps)
-    # Pixel centres of the patch lie from left to left + w - 1; grid_sample counts from -1 to 1 between image edges.
+    # Pixel centers of the patch lie from left to left + w - 1; grid_sample counts from -1 to 1 between image edges.
     x = (left + (w * steps_across - 0.5).clamp(min=0).minimum(w - 1) + 0.5) * 2 / width - 1
     y = (top + (h * steps - 0.5).clamp(min=0).minimum(h - 1) + 0.5) * 2 / height - 1
     grid = images.new_empty(len(images), size * points, size * points, 2)
@@ -230,12 +230,12 @@ def squares(corners: torch.Tensor, side: int, size: int) -> torch.Tensor:
 def evaluation_crops(images: torch.Tensor, crops: int = 144, size: int = 224) -> torch.Tensor:
     """The crops of each image that the paper averages over: (N, 3, H, W) → (N, crops, 3, size, size).
 
-    1: the shorter side is resized to 8/7 · size, and the centre cut. 10: of the centre square of the same, the
-    four corners and the centre (Krizhevsky et al. 2012), and their mirror images. 144 (Section 7): the shorter
-    side is resized to 256, 288, 320 and 352 (for 224); of each the left, centre and right square, or top, centre
-    and bottom; of each square the four corners and the centre at `size`, and the whole square resized to it; and
+    1: the shorter side is resized to 8/7 · size, and the center cut. 10: of the center square of the same, the
+    four corners and the center (Krizhevsky et al. 2012), and their mirror images. 144 (Section 7): the shorter
+    side is resized to 256, 288, 320 and 352 (for 224); of each the left, center and right square, or top, center
+    and bottom; of each square the four corners and the center at `size`, and the whole square resized to it; and
     their mirror images. Of a square image the three squares are one. Order: scale, square, view (top left, top
-    right, bottom left, bottom right, centre, whole), mirrored.
+    right, bottom left, bottom right, center, whole), mirrored.
 
     Pixels keep their type. Raises ValueError for a number of crops that is not 1, 10 or 144, or a size below 1.
     """
@@ -259,7 +259,7 @@ def _resize(images: torch.Tensor, sevenths: int, size: int) -> torch.Tensor:
 
 
 def _squares(images: torch.Tensor) -> list[torch.Tensor]:
-    """Left, centre and right square of landscape images; top, centre and bottom square of portrait ones."""
+    """Left, center and right square of landscape images; top, center and bottom square of portrait ones."""
     height, width = images.shape[-2:]
     side, rest = min(height, width), abs(height - width)
     starts = (0, rest // 2, rest)

@@ -5,7 +5,7 @@ data = load("cifar10", "val")                 # downloaded to data/cache once
 data = load("tiny-imagenet", size=32)
 data = load("/my/photographs", "train")       # any class-per-folder tree
 image, label = data[0]                        # uint8 (3, H, W) and a number
-data.classes[label], data.mean, data.std      # its name; what to normalise with, for images from 0 to 1
+data.classes[label], data.mean, data.std      # its name; what to normalize with, for images from 0 to 1
 """
 
 import difflib

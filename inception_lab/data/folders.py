@@ -75,7 +75,7 @@ class Folder(Dataset):
 
 
 def fit(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Scale the shorter side to `size` and cut the centre square: (..., H, W) → (..., size, size)."""
+    """Scale the shorter side to `size` and cut the center square: (..., H, W) → (..., size, size)."""
     return F.center_crop(F.resize(image, [size], antialias=True), [size, size])
 
 
@@ -85,7 +85,7 @@ def fit(image: torch.Tensor, size: int) -> torch.Tensor:
 def read_rgb(path) -> Image.Image:
     """An image file as 8-bit RGB, the right way up.
 
-    Grey, palette, CMYK and other modes are converted by Pillow; 16 bits of grey become 8 by dividing by 257,
+    Gray, palette, CMYK and other modes are converted by Pillow; 16 bits of gray become 8 by dividing by 257,
     so that white stays white; what is transparent shows white behind it; an EXIF orientation is carried out.
     Raises OSError for a file that is broken, and ValueError for pixels whose range is not known.
     """

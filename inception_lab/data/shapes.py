@@ -31,7 +31,7 @@ class Scenes(NamedTuple):
     left: np.ndarray  # (N,) of the box, uniform where the box fits
     top: np.ndarray  # (N,)
     cells: np.ndarray  # (N,) bars of a texture, or dots in a row: 2 to 5, fewer in small boxes
-    colour: np.ndarray  # (N, 3) of the object; differs from `background` by 0.3 to 0.7 in each channel
+    color: np.ndarray  # (N, 3) of the object; differs from `background` by 0.3 to 0.7 in each channel
     background: np.ndarray  # (N, 3)
     uneven: np.ndarray  # (N, 3, GRID, GRID) added to the background, interpolated between the knots
     noise: np.ndarray  # (N,) standard deviation, 0 to 0.08 of full intensity
@@ -43,7 +43,7 @@ class Shapes(Dataset):
 
     split: "train", "val" or "test", which share no sample. size: pixels along a side. length: number of
     images. seed: another seed, another set. `mean` and `std` (of each channel, images from 0 to 1) are what
-    to normalise with. Raises ValueError for an unknown split, a size below 8, and a length or seed out of
+    to normalize with. Raises ValueError for an unknown split, a size below 8, and a length or seed out of
     range; IndexError for a sample that is not there.
     """
 
@@ -75,7 +75,7 @@ class Shapes(Dataset):
         return torch.from_numpy(images), torch.from_numpy(scenes.label)
 
     def scenes(self, indices) -> Scenes:
-        """What the samples of these indices show: class, place, colours, noise."""
+        """What the samples of these indices show: class, place, colors, noise."""
         indices = [whole_number(i) for i in indices]
         for i in indices:
             if not -self.length <= i < self.length:
@@ -113,7 +113,7 @@ def make_scenes(seed: int, numbers: np.ndarray) -> Scenes:
         top=u[:, 3] * (1 - scale),
         cells=fewest + np.floor(u[:, 4] * (most - fewest + 1)),
         background=u[:, 5:8],
-        colour=np.mod(u[:, 5:8] + 0.3 + 0.4 * u[:, 8:11], 1),
+        color=np.mod(u[:, 5:8] + 0.3 + 0.4 * u[:, 8:11], 1),
         uneven=(u[:, 11, None] * 0.4 * (u[:, 13:] - 0.5)).reshape(-1, 3, GRID, GRID),
         noise=0.08 * u[:, 12],
         key=key,
@@ -128,8 +128,8 @@ def draw(scenes: Scenes, size: int) -> np.ndarray:
     image = scenes.background.astype(np.float32)[:, :, None, None]
     for x in range(GRID):
         image = image + columns[x] * sum(rows[y] * uneven[:, :, y, x] for y in range(GRID))
-    colour = scenes.colour.astype(np.float32)[:, :, None, None]
-    image += coverage(scenes, size)[:, None] * (colour - image)
+    color = scenes.color.astype(np.float32)[:, :, None, None]
+    image += coverage(scenes, size)[:, None] * (color - image)
     image += _noise(scenes.key, image.shape[1:]) * scenes.noise.astype(np.float32)[:, None, None, None]
     return (np.clip(image, 0, 1) * 255 + np.float32(0.5)).astype(np.uint8)
 
@@ -137,9 +137,9 @@ def draw(scenes: Scenes, size: int) -> np.ndarray:
 def coverage(scenes: Scenes, size: int) -> np.ndarray:
     """How much of each pixel the object covers, from the distance of its edge: float32 (N, size, size), 0 to 1."""
     half = (scenes.scale * size / 2).astype(np.float32)[:, None, None]
-    centres = np.arange(size, dtype=np.float32) + np.float32(0.5)
-    x = centres[None, None, :] - (scenes.left * size).astype(np.float32)[:, None, None] - half
-    y = centres[None, :, None] - (scenes.top * size).astype(np.float32)[:, None, None] - half
+    centers = np.arange(size, dtype=np.float32) + np.float32(0.5)
+    x = centers[None, None, :] - (scenes.left * size).astype(np.float32)[:, None, None] - half
+    y = centers[None, :, None] - (scenes.top * size).astype(np.float32)[:, None, None] - half
     cells = scenes.cells.astype(np.float32)[:, None, None]
     covered = np.empty((len(half), size, size), np.float32)
     for number, distance in enumerate(CLASSES.values()):
@@ -148,7 +148,7 @@ def coverage(scenes: Scenes, size: int) -> np.ndarray:
     return covered
 
 
-# Each class is a function of x, y (pixels from the centre of the box, y downwards), half the side of the box and
+# Each class is a function of x, y (pixels from the center of the box, y downwards), half the side of the box and
 # the number of cells of a texture. It gives the distance to the object's edge in pixels, negative inside.
 def _square(x, y, half, cells):
     return np.maximum(abs(x), abs(y)) - half

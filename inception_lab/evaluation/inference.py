@@ -27,7 +27,7 @@ from inception_lab.data import datasets
 from inception_lab.data.augment import CROPS, SCALES, evaluation_crops
 from inception_lab.data.folders import fit
 from inception_lab.evaluation.predictions import Predictions
-from inception_lab.training.batches import Data, normalise
+from inception_lab.training.batches import Data, normalize
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import load_model
 from inception_lab.training.session import make_fabric
@@ -159,7 +159,7 @@ def compute(model, data: Data, recipe: Recipe, fabric, crops: int | None, batch:
         probabilities = []
         for some in torch.cat([group.flatten(0, 1) for group in seen]).split(batch):
             with fabric.autocast():
-                logits = model(normalise(some, data, recipe))
+                logits = model(normalize(some, data, recipe))
             probabilities.append(logits.float().softmax(1))
         yield torch.stack([of_image.mean(0) for of_image in torch.cat(probabilities).split(counts)]).cpu(), labels
 

@@ -74,10 +74,10 @@ def _folder(arm: str) -> str:
 LRN = ["options.norm=lrn", "options.bias=true"]
 ZERO_BIAS = ["options.initial_bias=0"]
 HEADS = ["options.aux=true"]
-# For comparisons on one GPU, in about a minute a run: AdamW at the usual rate, at which local response normalisation
+# For comparisons on one GPU, in about a minute a run: AdamW at the usual rate, at which local response normalization
 # trains too, and nothing that a small effect could hide behind (smoothing, averaged weights, cutout).
 CIFAR10 = RECIPES["cifar10-fast"].with_settings(
-    ["options.dropout=0.4", "optimiser=adamw", "nesterov=false", "learning_rate=0.001", "schedule=one-cycle"]
+    ["options.dropout=0.4", "optimizer=adamw", "nesterov=false", "learning_rate=0.001", "schedule=one-cycle"]
     + ["warmup_epochs=2", "epochs=10", "batch=256", "label_smoothing=0", "averaging=none", "cutout=0", "compile=false"]
 )
 STUDIES = {
@@ -93,10 +93,10 @@ STUDIES = {
                 "inception, 3x3 for 5x5": ["options.modules=3x3 for 5x5"],  # the control: one path changed, not all
             },
         ),
-        # Few images, so that there is over-fitting, and a rate at which local response normalisation can be trained.
+        # Few images, so that there is over-fitting, and a rate at which local response normalization can be trained.
         Study(
             "heads",
-            "Do the auxiliary heads help to train, and do they regularise?",
+            "Do the auxiliary heads help to train, and do they regularize?",
             RECIPES["shapes-laptop"].with_settings(["train_images=3000", "epochs=10", "learning_rate=0.002"]),
             {
                 "batch norm": [],

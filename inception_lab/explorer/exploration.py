@@ -3,7 +3,7 @@
     explore("data/runs/shapes-laptop", "units")                  # then open units/index.html
     explore("runs/mine", "units", "/my/photographs", stages=["inception_4a"], steps=64)
 
-It goes in two parts: the images pass the network, then an image is optimised for every unit, CHUNK units at a time.
+It goes in two parts: the images pass the network, then an image is optimized for every unit, CHUNK units at a time.
 The page can be opened after the first. What is done is never done again: killed and called again, it goes on.
 """
 
@@ -29,7 +29,7 @@ LENGTH = 2000  # images, unless more or fewer are asked for
 MEMORY = 2e9  # bytes that the images may take
 LEARNING_RATE = 0.1  # twice lens's: after half the steps the images are as sharp
 STRENGTH = (
-    "Strength: the weights from an input to the unit, with batch normalisation folded in and without the ReLU between, "
+    "Strength: the weights from an input to the unit, with batch normalization folded in and without the ReLU between, "
     "times the standard deviation of the input over the images; absolute values, added up over the kernel."
 )
 
@@ -51,8 +51,8 @@ def explore(
 
     data: a tier or a folder, by default what the run was trained on; its classes may be others. length: how many
     images are looked at, by default all of the split up to LENGTH. stages: by default all, and the classes ("linear").
-    steps: of the optimisation of each image; 0 leaves it out, and shows the strongest patch. size: side of the
-    optimised images in pixels. device: as PyTorch names it, such as "cuda".
+    steps: of the optimization of each image; 0 leaves it out, and shows the strongest patch. size: side of the
+    optimized images in pixels. device: as PyTorch names it, such as "cuda".
 
     Raises ValueError for a wrong argument and for images that are not there; RunError for a folder without finished
     weights, and for an `out` that holds another exploration.
@@ -72,7 +72,7 @@ def explore(
     work.open(recipe, recipe.data if data is None else str(Path(data).name))
     work.measure(chosen, progress)
     if steps:
-        work.optimise(chosen, progress)
+        work.optimize(chosen, progress)
     return work.out / "index.html"
 
 
@@ -213,19 +213,19 @@ class Exploration:
             "reached": [],
         }
 
-    # --- second part: an image is optimised for every unit --------------------------------------------------
+    # --- second part: an image is optimized for every unit --------------------------------------------------
 
-    def optimise(self, stages: list[Stage], progress: bool) -> None:
-        """Optimise what images are missing, CHUNK units of a stage at a time, as one batch."""
+    def optimize(self, stages: list[Stage], progress: bool) -> None:
+        """Optimize what images are missing, CHUNK units of a stage at a time, as one batch."""
         done = sum(len(self._entry(stage)["reached"]) for stage in stages)
         total = sum(stage.units for stage in stages)
         shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} units [{elapsed}<{remaining}]"
-        with tqdm(total=total, initial=done, desc="optimising", bar_format=shape, disable=not progress) as bar:
+        with tqdm(total=total, initial=done, desc="optimizing", bar_format=shape, disable=not progress) as bar:
             for stage in stages:
                 while len(self._entry(stage)["reached"]) < stage.units:
-                    self._optimise_chunk(stage, bar)
+                    self._optimize_chunk(stage, bar)
 
-    def _optimise_chunk(self, stage: Stage, bar) -> None:
+    def _optimize_chunk(self, stage: Stage, bar) -> None:
         entry = self._entry(stage)
         first = len(entry["reached"])
         units = [(path, channel) for path, width in stage.paths.items() for channel in range(width)]
@@ -234,17 +234,17 @@ class Exploration:
         pictures = torch.zeros(len(units), 3, self.made_from["size"], self.made_from["size"], dtype=torch.uint8)
         reached = torch.zeros(len(units))
         if alive:
-            images, reached[alive] = self._optimised([units[i] for i in alive], bar, len(units))
+            images, reached[alive] = self._optimized([units[i] for i in alive], bar, len(units))
             pictures[alive] = (images * 255 + 0.5).to(torch.uint8)
         else:
             bar.update(len(units))
         images = self.out / "images"
-        sprites.write(images / f"{stage.name}-optimised-{first // CHUNK}.webp", pictures, ACROSS)
+        sprites.write(images / f"{stage.name}-optimized-{first // CHUNK}.webp", pictures, ACROSS)
         self._write_small(stage, pictures, first)
         entry["reached"] += [shortened(value) for value in reached.tolist()]
         self._save()
 
-    def _optimised(self, units: list[tuple[str, int]], bar, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _optimized(self, units: list[tuple[str, int]], bar, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """An image for each unit, and the activation that it reaches."""
         steps, size = self.made_from["steps"], self.made_from["size"]
 
@@ -265,7 +265,7 @@ class Exploration:
     def _write_small(self, stage: Stage, pictures: torch.Tensor, first: int) -> None:
         """Write the sprite of the map, with the pictures of all chunks so far."""
         images = self.out / "images"
-        sheets = [images / f"{stage.name}-optimised-{chunk}.webp" for chunk in range(first // CHUNK)]
+        sheets = [images / f"{stage.name}-optimized-{chunk}.webp" for chunk in range(first // CHUNK)]
         before = [sprites.read(sheet, self.made_from["size"], CHUNK) for sheet in sheets]
         small = measure.to_size(torch.cat([*before, pictures]).float() / 255, SMALL)
         sprites.write(images / f"{stage.name}-small.webp", small, SMALL_ACROSS)

@@ -21,14 +21,14 @@ PATCHES, INPUTS = 9, 8  # of each unit
 def deviations(network: Network, data, sources: list[str], batch: int = 100) -> dict[str, torch.Tensor]:
     """The standard deviation of every channel of some nodes over images and positions: {source: (C,)}.
 
-    "image" is the normalised image.
+    "image" is the normalized image.
     """
     nodes = [source for source in sources if source != "image"]
     sums = {source: [0, 0.0, 0.0] for source in sources}
     for images in batches(data, network, batch):
         values = network.extract(images, nodes) if nodes else {}
         if "image" in sources:
-            values["image"] = network.normalise(images)
+            values["image"] = network.normalize(images)
         for source, value in values.items():
             value = value.flatten(2).cpu().double()
             for i, part in enumerate((value[:, 0].numel(), value.sum((0, 2)), value.square().sum((0, 2)))):

@@ -82,13 +82,13 @@ function label(stage, index) {
 // --- the map ---------------------------------------------------------------------------------------------------
 
 function start() {
-  for (const [path, { colour }] of Object.entries(run.paths))
-    document.documentElement.style.setProperty(`--${path}`, colour);
+  for (const [path, { color }] of Object.entries(run.paths))
+    document.documentElement.style.setProperty(`--${path}`, color);
   const total = run.stages.reduce((sum, stage) => sum + stage.units, 0);
   const made = run.stages.reduce((sum, stage) => sum + picturedOf(stage), 0);
   $("about").textContent =
     `${plural(total, "unit")} of ${run.network}, trained on ${run.trained}, seen on ${plural(run.images, "image")} of ` +
-    `${run.data}. ${run.steps ? "Each picture was optimised to excite one unit." : "Each picture is the patch that excites a unit most."}` +
+    `${run.data}. ${run.steps ? "Each picture was optimized to excite one unit." : "Each picture is the patch that excites a unit most."}` +
     (made < total ? ` ${plural(made, "picture")} of ${total.toLocaleString("en")} are made so far.` : "");
   const map = $("map");
   for (const stage of run.stages) {
@@ -123,7 +123,7 @@ function row(stage) {
     const tiles = element("div", { class: "tiles" });
     for (let i = 0; i < width; i++) tiles.append(tile(stage));
     const group = element("div", { class: "path", role: "group", "aria-label": name || stage.name,
-      style: `--colour:var(--${known ? path : "plain"})` });
+      style: `--color:var(--${known ? path : "plain"})` });
     if (name) group.append(element("div", { class: "name", "aria-hidden": "true" }, name));
     group.append(tiles);
     units.append(group);
@@ -253,31 +253,31 @@ function describe(stage, index, details) {
   const known = run.paths[path];
   const parts = [head(unitName(stage, index))];
   const facts = [];
-  if (known) facts.push(element("span", { class: "chip", style: `--colour:var(--${path})` }, `${known.label} path, `));
+  if (known) facts.push(element("span", { class: "chip", style: `--color:var(--${path})` }, `${known.label} path, `));
   facts.push(stage.kind === "classes" ? "logit of a class" : `map ${stage.map}×${stage.map}, receptive field ${field}×${field} pixels`);
   parts.push(element("p", { class: "quiet" }, ...facts));
   const dead = isDead(stage, index);
   if (dead)
     parts.push(element("p", { class: "error" }, `This unit is dead: it is 0 on all ${plural(run.images, "image")}.`));
   const pictures = element("div", { class: "pictures" });
-  if (!dead) pictures.append(optimised(stage, index, details), patches(stage, index, details));
+  if (!dead) pictures.append(optimized(stage, index, details), patches(stage, index, details));
   parts.push(pictures, inputs(stage, index, details));
   if (!dead && details.tuning) parts.push(tuning(stage, index, details));
   return parts;
 }
 
-function optimised(stage, index, details) {
+function optimized(stage, index, details) {
   const reached = stage.reached[index];
   const peak = details.patches[index][0]?.value;
-  if (!run.steps) return element("figure", {}, element("figcaption", {}, "No image was optimised (--steps 0)."));
+  if (!run.steps) return element("figure", {}, element("figcaption", {}, "No image was optimized (--steps 0)."));
   if (index >= stage.pictured)
-    return element("figure", {}, element("figcaption", {}, "Not optimised yet: call explore again, and load this page anew."));
+    return element("figure", {}, element("figcaption", {}, "Not optimized yet: call explore again, and load this page anew."));
   const text = stage.kind === "classes"
-    ? `Optimised for the logit: ${number(reached)}; the best image has ${number(peak)}.`
-    : `Optimised for the mean over the map. Its largest activation is ${number(reached)}; the strongest patch has ${number(peak)}.`;
+    ? `Optimized for the logit: ${number(reached)}; the best image has ${number(peak)}.`
+    : `Optimized for the mean over the map. Its largest activation is ${number(reached)}; the strongest patch has ${number(peak)}.`;
   const chunk = Math.floor(index / run.chunk);
-  const picture = sprite(`${stage.name}-optimised-${chunk}.webp`, run.across, index % run.chunk,
-    `Image optimised to excite ${unitName(stage, index)}, activation ${number(reached)}`, "optimised");
+  const picture = sprite(`${stage.name}-optimized-${chunk}.webp`, run.across, index % run.chunk,
+    `Image optimized to excite ${unitName(stage, index)}, activation ${number(reached)}`, "optimized");
   return element("figure", {}, picture, element("figcaption", {}, text));
 }
 
@@ -355,7 +355,7 @@ function tuning(stage, index, details) {
   const { path } = place(stage, index);
   const text = `Mean activation by the object's size: most, ${number(values[best])}, at ${percent(scales[best])} of the image's side`;
   const chart = element("svg", { viewBox: `0 0 ${width} ${height}`, width: "100%", role: "img", "aria-label": text,
-    style: run.paths[path] ? `--colour:var(--${path})` : "" });
+    style: run.paths[path] ? `--color:var(--${path})` : "" });
   chart.append(element("path", { class: "axis", d: `M${left} ${top}V${height - bottom}H${width - right}` }));
   for (const value of least < 0 ? [least, 0, most] : [0, most])
     chart.append(element("text", { x: left - 6, y: y(value) + 4, "text-anchor": "end" }, number(value)));
@@ -384,7 +384,7 @@ function help() {
   $("unit").replaceChildren(
     NARROW.matches ? head("Choose a unit") : element("h2", { id: "unit-name" }, "Choose a unit"),
     element("p", {}, "A row is a stage of the network, in the order that an image passes them. A square is a unit: one " +
-      "channel of the stage's output. The colour on the left of a block says which path of the module its units belong to."),
+      "channel of the stage's output. The color on the left of a block says which path of the module its units belong to."),
     element("p", {}, "Click a square to see its image, the patches that excite it most, what it reads from the stage " +
       "before, and how it answers to small and large objects. A hatched square is a dead unit: it is 0 on every image."),
     list);
@@ -397,7 +397,7 @@ $("help").addEventListener("click", () => { help(); cover(); $("unit").focus(); 
 const wanted = new Set(); // paths to show; all where it is empty
 
 function toggle(path, text) {
-  const button = element("button", { type: "button", "aria-pressed": "false", style: `--colour:var(--${path})` }, text);
+  const button = element("button", { type: "button", "aria-pressed": "false", style: `--color:var(--${path})` }, text);
   button.addEventListener("click", () => {
     wanted.has(path) ? wanted.delete(path) : wanted.add(path);
     button.setAttribute("aria-pressed", wanted.has(path));

@@ -1,10 +1,10 @@
 """The files of the page. A page on a disk may not read files, but it may load scripts: so the data are scripts.
 
 index.html, page.css, page.js     the page, the same for every run
-data/run.js                       what the map shows: stages, paths, dead units, how far the optimising has come
+data/run.js                       what the map shows: stages, paths, dead units, how far the optimizing has come
 data/STAGE.js                     patches, inputs and tuning curves of its units, loaded with the first click
 images/STAGE-small.webp           a sprite of all its units, loaded when the row comes into view
-images/STAGE-optimised-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
+images/STAGE-optimized-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
 """
 
 import json
@@ -46,8 +46,8 @@ def foreign_files(out: Path) -> list[str]:
 
 
 def path_styles() -> dict[str, dict[str, str]]:
-    """The label and colour of every path, as in all figures of the course."""
-    return {path: {"label": PATH_LABELS[path], "colour": PATHS[path]} for path in PATHS}
+    """The label and color of every path, as in all figures of the course."""
+    return {path: {"label": PATH_LABELS[path], "color": PATHS[path]} for path in PATHS}
 
 
 def write_script(path: Path, call: str, *arguments) -> None:

@@ -30,7 +30,7 @@ def grad_cam(network: Network, images: torch.Tensor, targets=None, layer: str | 
 def occlusion(
     network: Network, images: torch.Tensor, targets=None, window: int | None = None, stride: int | None = None
 ) -> torch.Tensor:
-    """How much the class's logit falls where a square of the mean colour covers the image: float32 (N, H, W).
+    """How much the class's logit falls where a square of the mean color covers the image: float32 (N, H, W).
 
     Each pixel has the mean over the squares that cover it (Zeiler and Fergus 2013, arXiv:1311.2901, Section 4.1).
     window: side of the square, by default an eighth of the image's shorter side. stride: pixels from one square to the
@@ -55,9 +55,9 @@ def occlusion(
 
 
 def integrated_gradients(network: Network, images: torch.Tensor, targets=None, steps: int = 32) -> torch.Tensor:
-    """What each pixel adds to the class's logit on the straight way from an image of the mean colour to this one.
+    """What each pixel adds to the class's logit on the straight way from an image of the mean color to this one.
 
-    float32 (N, H, W), the sum over the three colours, which may be negative: all pixels together give the difference
+    float32 (N, H, W), the sum over the three colors, which may be negative: all pixels together give the difference
     of the two logits, up to the error of `steps` (Sundararajan et al. 2017, arXiv:1703.01365). Otherwise as `grad_cam`.
     """
     images, targets = prepared(network, images, targets)

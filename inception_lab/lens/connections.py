@@ -1,13 +1,13 @@
 """What a unit reads: its strongest inputs from the stage before, from the weights.
 
-A path of a module is a chain: a 1×1 reduction, then a 3×3 or 5×5 convolution, each followed by batch normalisation and
+A path of a module is a chain: a 1×1 reduction, then a 3×3 or 5×5 convolution, each followed by batch normalization and
 a ReLU. Leave out the ReLUs and the chain is one linear map, and so one convolution, from the stage before to the unit.
 Its kernel E is the unit's *expanded kernel* (Voss et al. 2021, "Visualizing Weights", doi 10.23915/distill.00024.007):
 
     E[j, i, u, v] = g_j Σ_r w_conv[j, r, u, v] · g_r · w_reduce[r, i],    g = γ / √(running variance + ε)
 
-Batch normalisation in evaluation is a factor g and a shift. The factor belongs to the weights, and the shift to no
-input. A max pool passes one value of its window on, so it counts as 1; local response normalisation and the pools
+Batch normalization in evaluation is a factor g and a shift. The factor belongs to the weights, and the shift to no
+input. A max pool passes one value of its window on, so it counts as 1; local response normalization and the pools
 between two stages are left out in the same way.
 
 The strength of input channel i on unit j is  d_i Σ_uv |E[j, i, u, v]|,  where d_i is the standard deviation of channel
@@ -42,7 +42,7 @@ def expanded_kernel(chain: nn.Module, in_channels: int) -> torch.Tensor:
     """The kernel of a chain of layers without its ReLUs: (out, in_channels, K, K), as `conv2d` takes it.
 
     It is what becomes of an impulse in each input channel, mirrored. Strides are taken as 1, so that the kernel counts
-    pixels of the input. Raises ValueError for a layer that is no convolution, normalisation, pool or ReLU.
+    pixels of the input. Raises ValueError for a layer that is no convolution, normalization, pool or ReLU.
     """
     response = torch.eye(in_channels)[:, :, None, None]
     for layer in chain.modules():
@@ -56,7 +56,7 @@ def expanded_kernel(chain: nn.Module, in_channels: int) -> torch.Tensor:
         elif isinstance(layer, nn.Linear):
             response = F.conv2d(response, layer.weight[:, :, None, None])
         elif not isinstance(layer, PASSES_ON) and not list(layer.children()):
-            raise ValueError(f"chain must be convolutions, normalisations, pools and ReLUs, got {layer}")
+            raise ValueError(f"chain must be convolutions, normalizations, pools and ReLUs, got {layer}")
     return response.transpose(0, 1).flip(-1, -2)
 
 

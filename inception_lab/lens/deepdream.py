@@ -55,7 +55,7 @@ def deep_dream(
             for _ in range(steps):
                 places = (rng.randint(-shift, shift), rng.randint(-shift, shift))
                 seen = image.roll(places, (2, 3)).requires_grad_()
-                (gradient,) = torch.autograd.grad(batch(extractor(network.normalise(seen))).sum(), seen)
+                (gradient,) = torch.autograd.grad(batch(extractor(network.normalize(seen))).sum(), seen)
                 step = rate * gradient / gradient.abs().mean().clamp(min=1e-12)
                 image = (image + step.roll([-p for p in places], (2, 3))).clamp(0, 1)
                 bar.update()

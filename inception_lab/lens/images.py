@@ -20,7 +20,7 @@ def photograph(source, size: int | None = None, longest: int | None = None) -> t
 
     source: a file, a PIL image, or an array or tensor of 8-bit values or of floats from 0 to 1, (H, W), (H, W, 1), (H,
     W, 3) or with a fourth channel for opacity; also (3, H, W) if it is a tensor. What is transparent shows white.
-    size: scale its shorter side to so many pixels and cut the centre square. longest: scale it down until no side has
+    size: scale its shorter side to so many pixels and cut the center square. longest: scale it down until no side has
     more pixels. Raises ValueError for anything else, and for a file that is no image.
     """
     image = F.pil_to_tensor(_open(source))[None].float() / 255

@@ -27,9 +27,9 @@ DRAWN = "shapes"  # the one data tier that holds no photographs
 class Network(nn.Module):
     """A GoogLeNet in evaluation mode that takes images from 0 to 1: (N, 3, H, W) → logits (N, num_classes).
 
-    model: stays as it is; this is a copy. In the copy each batch normalisation is folded into the convolution before
+    model: stays as it is; this is a copy. In the copy each batch normalization is folded into the convolution before
     it, which computes the same with fewer operators; no ReLU works in place, so that what was before it can be seen;
-    and no weight has a gradient, since only images are ever changed. mean, std: of each channel, to normalise images
+    and no weight has a gradient, since only images are ever changed. mean, std: of each channel, to normalize images
     with. classes: names, by default numbers. size: pixels along a side of the images that it was trained on.
 
     Raises ValueError for a model that is no GoogLeNet, and for a wrong number of classes.
@@ -58,9 +58,9 @@ class Network(nn.Module):
         self._extractors = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(self.normalise(images))
+        return self.network(self.normalize(images))
 
-    def normalise(self, images: torch.Tensor) -> torch.Tensor:
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Images from 0 to 1, or uint8, as the network takes them: on its device and in its precision."""
         if not isinstance(images, torch.Tensor):
             raise ValueError(f"images must be a tensor (N, 3, H, W), got {type(images).__name__}")
@@ -70,10 +70,10 @@ class Network(nn.Module):
 
     def extract(self, images: torch.Tensor, nodes) -> dict[str, torch.Tensor]:
         """The values of some nodes of the network's graph, and no layer computed that comes after the last of them."""
-        return self.extractor(tuple(nodes))(self.normalise(images))
+        return self.extractor(tuple(nodes))(self.normalize(images))
 
     def extractor(self, nodes: tuple[str, ...]) -> nn.Module:
-        """torchvision's feature extractor: normalised images → {node: value}. It is made once for each choice."""
+        """torchvision's feature extractor: normalized images → {node: value}. It is made once for each choice."""
         if nodes not in self._extractors:
             extractor = create_feature_extractor(self.network, list(nodes), suppress_diff_warning=True)
             self._extractors[nodes] = extractor.requires_grad_(False)

@@ -1,7 +1,7 @@
-"""What an image is to be optimised for: objectives that add and subtract.
+"""What an image is to be optimized for: objectives that add and subtract.
 
     channel("inception_4a.five:12")                       # the mean of a unit over the whole map
-    unit("inception_4a.five:12")                          # its value at the centre of the map
+    unit("inception_4a.five:12")                          # its value at the center of the map
     channel("inception_4a.five:12") - 0.5 * path("inception_3a.one")
     logit("ring") + 10 * diversity("inception_4a")        # several images of one objective, unlike each other
 
@@ -57,7 +57,7 @@ class Objective:
 
 
 def unit(name: str, channel: int | None = None) -> Objective:
-    """The value of a unit at the centre of its map, before the ReLU: `unit("inception_4a.five:12")`."""
+    """The value of a unit at the center of its map, before the ReLU: `unit("inception_4a.five:12")`."""
     return Objective((_of_channel("unit", name, channel),))
 
 

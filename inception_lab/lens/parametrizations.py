@@ -1,4 +1,4 @@
-"""What is varied when an image is optimised: its pixels, or its spectrum; its colours as they are, or decorrelated.
+"""What is varied when an image is optimized: its pixels, or its spectrum; its colors as they are, or decorrelated.
 
     Pixels(decorrelate=False)     # the naive way
     Fourier()                     # the default of `visualize`
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 import torch
 
-# The square root of the covariance of colours in ImageNet (tensorflow/lucid, lucid/optvis/param/color.py): its columns
+# The square root of the covariance of colors in ImageNet (tensorflow/lucid, lucid/optvis/param/color.py): its columns
 # are brightness, blue against yellow, and green against magenta, each as long as it varies in photographs.
-COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLORS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
 
 
 @dataclass(frozen=True)
 class Pixels:
     """Each pixel's red, green and blue are free; a sigmoid keeps them between 0 and 1.
 
-    decorrelate: the free numbers are coordinates in `COLOURS`, in which photographs vary independently. deviation: of
+    decorrelate: the free numbers are coordinates in `COLORS`, in which photographs vary independently. deviation: of
     the noise to start from, before the sigmoid.
     """
 
@@ -27,12 +27,12 @@ class Pixels:
     deviation: float = 0.01
 
     def start(self, seeds: list[int], size: int) -> torch.Tensor:
-        """What to optimise, (N, ...), for N images; images of one seed start equal."""
+        """What to optimize, (N, ...), for N images; images of one seed start equal."""
         return self.deviation * _noise(seeds, (3, size, size))
 
     def images(self, values: torch.Tensor, size: int) -> torch.Tensor:
         """The images (N, 3, size, size), from 0 to 1, that the values stand for."""
-        return torch.sigmoid(mix_colours(values) if self.decorrelate else values)
+        return torch.sigmoid(mix_colors(values) if self.decorrelate else values)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Fourier:
     def images(self, values: torch.Tensor, size: int) -> torch.Tensor:
         spectrum = torch.view_as_complex(values) * self.scale(size).to(values.device)
         image = torch.fft.irfft2(spectrum, s=(size, size)) / 4
-        return torch.sigmoid(mix_colours(image) if self.decorrelate else image)
+        return torch.sigmoid(mix_colors(image) if self.decorrelate else image)
 
     def scale(self, size: int) -> torch.Tensor:
         """What each coefficient is multiplied by, (size, size // 2 + 1): size over frequency in cycles per pixel."""
@@ -62,9 +62,9 @@ class Fourier:
         return size / frequency**self.decay
 
 
-def mix_colours(values: torch.Tensor) -> torch.Tensor:
-    """Coordinates in `COLOURS` (N, 3, H, W) → red, green and blue."""
-    mix = (COLOURS / COLOURS.norm(dim=0).max()).to(values)
+def mix_colors(values: torch.Tensor) -> torch.Tensor:
+    """Coordinates in `COLORS` (N, 3, H, W) → red, green and blue."""
+    mix = (COLORS / COLORS.norm(dim=0).max()).to(values)
     return torch.einsum("rc,nchw->nrhw", mix, values)
 
 

@@ -107,7 +107,7 @@ def receptive_field(network: Network, path: str, row: int, column: int) -> tuple
 def crop(network: Network, pixels: torch.Tensor, box: tuple[int, int, int, int]) -> torch.Tensor:
     """A box of an image (3, H, W) as floats from 0 to 1, the size of the box, but no larger than the image.
 
-    What lies outside the image has the network's mean colour, which is what its padding is to the network. A side of
+    What lies outside the image has the network's mean color, which is what its padding is to the network. A side of
     the box that is longer than the image's becomes the whole side of the image.
     """
     pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

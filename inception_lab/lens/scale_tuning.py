@@ -25,7 +25,7 @@ class Tuning(NamedTuple):
     responses: dict[str, torch.Tensor]  # path → float32 (C, S)
 
     def preferred(self, path: str) -> torch.Tensor:
-        """The centre of each unit's tuning curve, as a scale: float32 (C,); NaN for a unit whose curve is flat.
+        """The center of each unit's tuning curve, as a scale: float32 (C,); NaN for a unit whose curve is flat.
 
         It is the mean of log₂ scale, weighted by how far the answer lies above the curve's lowest.
         """
@@ -48,7 +48,7 @@ def tuning(
     """The mean activation of every channel by the scale of the object, on `shapes`.
 
     names: paths, by default all. images: scenes; each is drawn once at every scale, alike in everything else: class,
-    colours, noise, number of bars or dots, and the object's centre, as far as it fits into the image. The answer of a
+    colors, noise, number of bars or dots, and the object's center, as far as it fits into the image. The answer of a
     unit to an image is its largest activation over the positions of its map, so that a large object has no advantage
     by covering more of it. Raises ValueError for an unknown name, offering the closest, and for scales out of range.
     """
@@ -71,7 +71,7 @@ def tuning(
 
 
 def rescaled(scenes: Scenes, scale: float) -> Scenes:
-    """The scenes with every object at one scale, its centre where it was, or as near as it fits into the image.
+    """The scenes with every object at one scale, its center where it was, or as near as it fits into the image.
 
     Textures have two cells, so that they too only grow.
     """

@@ -4,7 +4,7 @@
     verdict(rows)                                # the test, over seeds, from rows of several networks
 
 The paper's modules have kernels of three sizes because "visual information should be processed at various scales and
-then aggregated" (Szegedy et al. 2014, arXiv:1409.4842, Section 4). A unit's preference is the centre of its tuning
+then aggregated" (Szegedy et al. 2014, arXiv:1409.4842, Section 4). A unit's preference is the center of its tuning
 curve, see `tuning.Tuning.preferred`.
 """
 

@@ -37,7 +37,7 @@ def boxes_of(data: Shapes, indices) -> torch.Tensor:
 
 
 def points(maps: torch.Tensor) -> torch.Tensor:
-    """The centre of the largest pixel of each map: (N, 2), x and y in pixels."""
+    """The center of the largest pixel of each map: (N, 2), x and y in pixels."""
     place = maps.flatten(1).argmax(1)
     width = maps.shape[2]
     return torch.stack([place % width + 0.5, place // width + 0.5], dim=1)
@@ -94,7 +94,7 @@ def score(
 
     Columns: network, method; pointing and overlap, means in per cent; pointing_error and overlap_error, their standard
     errors; pointing_chance and overlap_chance, the same maps scored with the boxes of all the other images; threshold.
-    A method that always says "the centre" or "the whole image" is scored too: the row "none" of the network "none".
+    A method that always says "the center" or "the whole image" is scored too: the row "none" of the network "none".
     """
     methods = METHODS if methods is None else methods
     if not isinstance(images, int) or images < 2:

@@ -27,7 +27,7 @@ def jitter(pixels: int):
 
 
 def affine(scales: tuple[float, float] = (1.0, 1.0), degrees: float = 0.0):
-    """Scale by a factor between two, and turn by up to so many degrees, around the centre."""
+    """Scale by a factor between two, and turn by up to so many degrees, around the center."""
 
     def turn(images: torch.Tensor, rng: random.Random) -> torch.Tensor:
         factor, angle = rng.uniform(*scales), math.radians(rng.uniform(-degrees, degrees))

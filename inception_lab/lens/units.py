@@ -109,7 +109,7 @@ def check_batch(images: torch.Tensor) -> None:
 def before_relu(network: Network, name: str) -> str:
     """The node whose ReLU is the output of a path; the name itself where no ReLU comes last.
 
-    A ReLU that is off passes no gradient back, so that what is optimised is the value before it.
+    A ReLU that is off passes no gradient back, so that what is optimized is the value before it.
     """
     module = network.network.get_submodule(name)
     parts = name

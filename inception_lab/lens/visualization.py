@@ -1,9 +1,9 @@
-"""Feature visualization: images optimised to excite what one asks for, many of them as one batch.
+"""Feature visualization: images optimized to excite what one asks for, many of them as one batch.
 
     seen = visualize(network, [channel("inception_4a.five:12"), logit("ring")], size=128)
     seen.images, seen.excitation, seen.dead
 
-After Olah et al. 2017, "Feature Visualization", doi:10.23915/distill.00007. The image is a parametrisation, what is
+After Olah et al. 2017, "Feature Visualization", doi:10.23915/distill.00007. The image is a parametrization, what is
 asked an objective, what makes it robust a list of transforms; each can be changed without the others.
 """
 
@@ -23,7 +23,7 @@ from inception_lab.lens.units import check_names, find_unit
 
 
 class Visualized(NamedTuple):
-    """Optimised images and what they excite."""
+    """Optimized images and what they excite."""
 
     images: torch.Tensor  # float32 (N, 3, size, size) from 0 to 1
     history: torch.Tensor  # float32 (steps, N): the objective in each step, of the transformed image
@@ -38,15 +38,15 @@ def visualize(
     size: int | None = None,
     steps: int = 256,
     learning_rate: float = 0.05,
-    parametrisation=None,
+    parametrization=None,
     transforms: list | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Visualized:
-    """Optimise one image for each objective, all together, by Adam.
+    """Optimize one image for each objective, all together, by Adam.
 
     objectives: see `objectives`; equal ones start from different noise, so that `diversity` can tell them apart.
-    size: pixels along a side, by default what the network was trained on. parametrisation: `Fourier()` by default.
+    size: pixels along a side, by default what the network was trained on. parametrization: `Fourier()` by default.
     transforms: by default `transforms.standard(size)`; [] for none. An image does not depend on what else is in the
     batch, but for the rounding of sums, and for `diversity`.
 
@@ -63,23 +63,23 @@ def visualize(
         raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
     batch = Batch(network, objectives)
     extractor = network.extractor(tuple(batch.nodes))
-    parametrisation = Fourier() if parametrisation is None else parametrisation
+    parametrization = Fourier() if parametrization is None else parametrization
     transforms = standard(size) if transforms is None else transforms
 
     copies, rng = Counter(), random.Random(seed)
     numbers = [copies.update([o]) or copies[o] - 1 for o in objectives]
-    values = parametrisation.start([1000 * seed + n for n in numbers], size).to(network.mean.device).requires_grad_()
-    optimiser, history = torch.optim.Adam([values], lr=learning_rate), []
-    for _ in tqdm(range(steps), f"optimising {len(objectives)}", unit=" steps", disable=not progress):
-        images = parametrisation.images(values, size)
+    values = parametrization.start([1000 * seed + n for n in numbers], size).to(network.mean.device).requires_grad_()
+    optimizer, history = torch.optim.Adam([values], lr=learning_rate), []
+    for _ in tqdm(range(steps), f"optimizing {len(objectives)}", unit=" steps", disable=not progress):
+        images = parametrization.images(values, size)
         for transform in transforms:
             images = transform(images, rng)
-        reached = batch(extractor(network.normalise(images)))
-        optimiser.zero_grad()
+        reached = batch(extractor(network.normalize(images)))
+        optimizer.zero_grad()
         (-reached.sum()).backward()
-        optimiser.step()
+        optimizer.step()
         history.append(reached.detach().float().cpu())
-    images = parametrisation.images(values.detach(), size).float()
+    images = parametrization.images(values.detach(), size).float()
     reached = excitation(network, images, objectives)
     dead = reached <= 0
     if dead.any():

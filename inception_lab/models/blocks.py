@@ -51,7 +51,7 @@ def chain(kernels, reduce: int, width: int) -> list[tuple]:
 
 
 class ConvUnit(nn.Sequential):
-    """Convolution, optional batch normalisation, ReLU: (N, in, H, W) → (N, out, ⌈H/stride⌉, ⌈W/stride⌉).
+    """Convolution, optional batch normalization, ReLU: (N, in, H, W) → (N, out, ⌈H/stride⌉, ⌈W/stride⌉).
 
     `kernel_size` is a side or (height, width), of odd numbers; the padding is half of it, so that stride 1 keeps the
     size of the map. With `depth_multiplier` the convolution is separable: that many filters of this size on each
@@ -93,10 +93,10 @@ class Inception(nn.Module):
     (N, in_channels, H, W) → (N, out_channels, ⌈H/stride⌉, ⌈W/stride⌉).
 
     `widths` are six numbers, see `Widths`. `five_by_five` says what stands in the 5×5 path: "5x5" (the paper), "3x3"
-    (torchvision), "two 3x3" (pytorch-cifar, Inception-v2), "1x5 5x1" (as Inception-v3 factorises) or, for experiments,
+    (torchvision), "two 3x3" (pytorch-cifar, Inception-v2), "1x5 5x1" (as Inception-v3 factorizes) or, for experiments,
     "1x1" and "7x7"; `three_by_three` in the 3×3 path: "3x3" or "1x3 3x1". With `separable` these kernels are depthwise
     convolutions, each followed by a 1×1 (Xception). `pool` is "max" or "avg". `unit` makes a convolution unit; the
-    designs pass one with batch normalisation.
+    designs pass one with batch normalization.
 
     Raises ValueError for an unknown option, a width that is negative, or a path with half its widths.
     """

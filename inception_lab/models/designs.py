@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import FIVE_BY_FIVE, THREE_BY_THREE, Widths
-from inception_lab.models.initialization import INITIALISATIONS
+from inception_lab.models.initialization import INITIALIZATIONS
 
 
 class Row(NamedTuple):
@@ -116,7 +116,7 @@ def without(table: tuple[Row, ...], *stages: str) -> tuple[Row, ...]:
 class Design:
     """How a published network departs from the paper; the defaults are the paper's own choices.
 
-    norm: "lrn" (local response normalisation around conv2, Figure 3), "batch" (batch normalisation in
+    norm: "lrn" (local response normalization around conv2, Figure 3), "batch" (batch normalization in
         every convolution unit, Ioffe & Szegedy 2015) or "none".
     bias: whether convolutions have a bias.
     three_by_three, five_by_five, separable: what the 3×3 and the 5×5 path hold, see `Inception`.
@@ -128,9 +128,9 @@ class Design:
     dropout, aux_dropout: share of units dropped before the last linear layer, and in the heads.
     aux_after: the stages whose output feeds an auxiliary head; empty for none.
     aux_pool: "5x5/3" (the paper) or "adaptive" (torchvision; takes any image size).
-    initialisation: a key of INITIALISATIONS. The paper states none; BVLC's Caffe reproduction uses Xavier's
+    initialization: a key of INITIALIZATIONS. The paper states none; BVLC's Caffe reproduction uses Xavier's
         rule and starts hidden biases at 0.2, which is `initial_bias` here.
-    transform_input: turn images normalised with ImageNet's mean and deviation into the −1 to 1 range that
+    transform_input: turn images normalized with ImageNet's mean and deviation into the −1 to 1 range that
         torchvision's released weights, converted from TensorFlow, were trained on.
     num_classes: classes of the publisher's network.
     """
@@ -150,7 +150,7 @@ class Design:
     aux_after: tuple[str, ...] = ("inception_4a", "inception_4d")
     aux_pool: str = "5x5/3"
     aux_dropout: float = 0.7
-    initialisation: str = "xavier"
+    initialization: str = "xavier"
     initial_bias: float = 0.2
     transform_input: bool = False
     num_classes: int = 1000
@@ -167,7 +167,7 @@ class Design:
         check_one_of("five_by_five", self.five_by_five, FIVE_BY_FIVE)
         check_one_of("pool_rounding", self.pool_rounding, ["up", "padded"])
         check_one_of("aux_pool", self.aux_pool, ["5x5/3", "adaptive"])
-        check_one_of("initialisation", self.initialisation, INITIALISATIONS)
+        check_one_of("initialization", self.initialization, INITIALIZATIONS)
         for name, least in dict(final_map=1, hidden=0).items():
             if not isinstance(value := getattr(self, name), int) or value < least:
                 raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
@@ -210,7 +210,7 @@ DESIGNS = {
     # Channels of the network released for DeepDream ("inception5h"), with a separable first convolution, which fits
     # the paper's 2.7K parameters and 34M operations. The released graph itself has a plain 7×7 there.
     "googlenet-released": Design(table=RELEASED_TABLE),
-    # The paper's network with batch normalisation in place of biases and local response normalisation.
+    # The paper's network with batch normalization in place of biases and local response normalization.
     "googlenet-bn": Design(norm="batch", bias=False, aux_pool="adaptive"),
     # torchvision/models/googlenet.py: a 3×3 kernel in the 5×5 path (pytorch/vision issue 906).
     "googlenet-torchvision": Design(
@@ -221,7 +221,7 @@ DESIGNS = {
         five_by_five="3x3",
         dropout=0.2,
         aux_pool="adaptive",
-        initialisation="truncated normal",
+        initialization="truncated normal",
     ),
     # kuangliu/pytorch-cifar, models/googlenet.py: for 32×32 images; two 3×3 in the 5×5 path, biases and batch norm.
     "googlenet-pytorch-cifar": Design(
@@ -231,10 +231,10 @@ DESIGNS = {
         pool_rounding="padded",
         dropout=0.0,
         aux_after=(),
-        initialisation="pytorch",
+        initialization="pytorch",
         num_classes=10,
     ),
-    # Dive into Deep Learning, section 8.4: no normalisation, no heads, no dropout, padded pools.
+    # Dive into Deep Learning, section 8.4: no normalization, no heads, no dropout, padded pools.
     "googlenet-d2l": Design(
         norm="none",
         pool_rounding="padded",
@@ -250,7 +250,7 @@ DESIGNS = {
         pool_rounding="padded",
         dropout=0.0,
         aux_after=(),
-        initialisation="kaiming",
+        initialization="kaiming",
         num_classes=10,
     ),
     # Inception-v2 (Ioffe & Szegedy 2015): batch norm, two 3×3 for the 5×5, strided modules, no heads, no dropout.

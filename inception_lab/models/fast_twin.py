@@ -35,7 +35,7 @@ def fast(model: GoogLeNet, *, dtype: torch.dtype = torch.float32, compile: bool 
     compile: let PyTorch's compiler make machine code of the twin, with the weights as constants. The first call with
         a shape of the input then takes some ten seconds.
 
-    Raises ValueError for a model that is not made of known parts only, naming the first that was not recognised.
+    Raises ValueError for a model that is not made of known parts only, naming the first that was not recognized.
     """
     check_one_of("dtype", dtype, DTYPES)
     if type(model) is not GoogLeNet:
@@ -58,7 +58,7 @@ class Twin(nn.Module):
         known = {*model.stages, *model.heads.values()}
         for name, _ in model.named_children():
             if name not in known:
-                raise unrecognised(name, model.get_submodule(name), "which is no stage")
+                raise unrecognized(name, model.get_submodule(name), "which is no stage")
         affine = affine_of(imagenet_to_tensorflow) if model.design.transform_input else (None, None)
         stages = {"input": FusedInput(dtype, *affine)}
         for name in model.stages:
@@ -125,21 +125,21 @@ def convert(name: str, module: nn.Module, dtype: torch.dtype) -> nn.Module:
     """The twin of a module of this name; ValueError for one that CONVERSIONS does not know."""
     conversion = CONVERSIONS.get(type(module))
     if conversion is None:
-        raise unrecognised(name, module, f"which is none of {', '.join(t.__name__ for t in CONVERSIONS)}")
+        raise unrecognized(name, module, f"which is none of {', '.join(t.__name__ for t in CONVERSIONS)}")
     check_untouched(name, module)
     return conversion(name, module, dtype)
 
 
-def unrecognised(name: str, module: nn.Module, why: str) -> ValueError:
+def unrecognized(name: str, module: nn.Module, why: str) -> ValueError:
     return ValueError(f"model cannot be made fast: {name} is a {type(module).__name__}, {why}")
 
 
 def check_untouched(name: str, module: nn.Module) -> None:
     """Raise ValueError where hooks or a forward of its own may make the module compute something else."""
     if module._forward_hooks or module._forward_pre_hooks:
-        raise unrecognised(name, module, "with hooks, which a twin would not call")
+        raise unrecognized(name, module, "with hooks, which a twin would not call")
     if "forward" in vars(module):
-        raise unrecognised(name, module, "with a forward of its own")
+        raise unrecognized(name, module, "with a forward of its own")
 
 
 def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
@@ -158,7 +158,7 @@ def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
     plain = all(type(c) is nn.Conv2d and c.padding_mode == "zeros" for c in convs)
     normal = norm is None or (type(norm) is nn.BatchNorm2d and norm.running_var is not None)
     if parts or not plain or not normal or type(relu) is not nn.ReLU:
-        raise unrecognised(name, unit, "but not a convolution, batch norm with running statistics or none, and ReLU")
+        raise unrecognized(name, unit, "but not a convolution, batch norm with running statistics or none, and ReLU")
     weight = conv.weight.double()
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.double()
     if norm is not None:

@@ -94,7 +94,7 @@ class FusedInception(nn.Module):
 
 
 class FusedResponseNorm(nn.Module):
-    """Local response normalisation, its window over the channels a sum of shifted slices.
+    """Local response normalization, its window over the channels a sum of shifted slices.
 
     PyTorch makes it a three-dimensional average pool, which takes as long as a third of the network. The power −β is
     computed from square roots for the usual β = 0.75. Computed in float32, whatever the type of `x`.

@@ -15,7 +15,7 @@ from torch import nn
 
 from inception_lab.models.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, ResidualInception
 from inception_lab.models.designs import DESIGNS, MODULES, Design, Row
-from inception_lab.models.initialization import INITIALISATIONS
+from inception_lab.models.initialization import INITIALIZATIONS
 
 
 class Outputs(NamedTuple):
@@ -91,7 +91,7 @@ class GoogLeNet(nn.Module):
             channels = design.hidden
         self._add("dropout", nn.Dropout(design.dropout))
         self._add("linear", nn.Linear(channels, num_classes))
-        INITIALISATIONS[design.initialisation](self, design.initial_bias)
+        INITIALIZATIONS[design.initialization](self, design.initial_bias)
 
     def _add(self, stage: str, module: nn.Module) -> None:
         self.stages.append(stage)
@@ -136,7 +136,7 @@ def build_stage(row: Row, in_channels: int, design: Design, unit) -> tuple[nn.Mo
 
 
 def local_response_norm() -> nn.LocalResponseNorm:
-    """Local response normalisation over 5 channels, with the constants of BVLC's Caffe reproduction."""
+    """Local response normalization over 5 channels, with the constants of BVLC's Caffe reproduction."""
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
 
 
@@ -175,7 +175,7 @@ torch.fx.wrap("check_images")  # a check on sizes must not be traced when featur
 
 
 def imagenet_to_tensorflow(x: torch.Tensor) -> torch.Tensor:
-    """Images normalised with ImageNet's mean and deviation → the same images in the range −1 to 1."""
+    """Images normalized with ImageNet's mean and deviation → the same images in the range −1 to 1."""
     mean = x.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     deviation = x.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     return (x * deviation + mean - 0.5) / 0.5
@@ -213,7 +213,7 @@ def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input:
         if name not in weights:
             raise ValueError(f"state_dict is not torchvision's googlenet: it has nothing for {name}")
     model = GoogLeNet(
-        replace(DESIGNS["googlenet-torchvision"], transform_input=transform_input, initialisation="pytorch"),
+        replace(DESIGNS["googlenet-torchvision"], transform_input=transform_input, initialization="pytorch"),
         num_classes=weights["linear.weight"].shape[0],
         in_channels=weights["conv1.conv.weight"].shape[1],
         aux="aux1.fc1.weight" in weights,

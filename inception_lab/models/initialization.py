@@ -31,10 +31,10 @@ def kaiming(model: nn.Module, hidden_bias: float) -> None:
 
 
 def pytorch_default(model: nn.Module, hidden_bias: float) -> None:
-    """Leave every layer as PyTorch initialises it (He et al.'s uniform rule with a = √5)."""
+    """Leave every layer as PyTorch initializes it (He et al.'s uniform rule with a = √5)."""
 
 
-INITIALISATIONS = {
+INITIALIZATIONS = {
     "xavier": xavier,
     "truncated normal": truncated_normal,
     "kaiming": kaiming,

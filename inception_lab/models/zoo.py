@@ -89,7 +89,7 @@ GOOGLENETS = {
         224,
         "widths of Google's inception5h graph; separable conv1 inferred from Table 1",
     ),
-    "googlenet-bn": (224, "the paper's network with batch normalisation (Ioffe & Szegedy 2015)"),
+    "googlenet-bn": (224, "the paper's network with batch normalization (Ioffe & Szegedy 2015)"),
     "googlenet-torchvision": (224, "torchvision, torchvision/models/googlenet.py"),
     "googlenet-pytorch-cifar": (32, "kuangliu/pytorch-cifar, models/googlenet.py"),
     "googlenet-d2l": (96, "Dive into Deep Learning, section 8.4"),

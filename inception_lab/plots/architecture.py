@@ -47,7 +47,7 @@ def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
     """Draw a network from its own layers: a bar a stage, as high as its map's side, striped by path.
 
     The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
-    channels; a grey bar has no paths. Stages that change neither map nor channels (normalisation, flattening,
+    channels; a gray bar has no paths. Stages that change neither map nor channels (normalization, flattening,
     dropout) are left out. Auxiliary heads are marked above the stage that feeds them. Returns the axes.
     """
     ax = ax or plt.subplots(figsize=(11, 3.8))[1]
@@ -64,7 +64,7 @@ def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
         if stage in getattr(model, "heads", ()):
             arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
             ax.annotate("head", (x, height + 1.1), (x, height + 2.2), ha="center", color=HIGHLIGHT, arrowprops=arrow)
-    handles = [Rectangle((0, 0), 1, 1, color=colour) for colour in PATHS.values()]
+    handles = [Rectangle((0, 0), 1, 1, color=color) for color in PATHS.values()]
     ax.legend(handles, PATH_LABELS.values(), title="path", ncols=4, loc="upper right")
     ax.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-3, 9.5), title="Output channels and map size of every stage")
     ax.axis("off")
@@ -81,10 +81,8 @@ def _path_shares(stage: nn.Module) -> dict[str, float]:
     return {path: width / stage.out_channels for path, width in widths.items()}
 
 
-def _box(ax, x, y, text, colour):
-    box = FancyBboxPatch(
-        (x - 0.36, y - 0.25), 0.72, 0.5, boxstyle="round,pad=0.03", fc=colour + "38", ec=colour, lw=1.5
-    )
+def _box(ax, x, y, text, color):
+    box = FancyBboxPatch((x - 0.36, y - 0.25), 0.72, 0.5, boxstyle="round,pad=0.03", fc=color + "38", ec=color, lw=1.5)
     ax.add_patch(box)
     ax.text(x, y, text, ha="center", va="center", fontsize=9, color=INK)
 
@@ -138,7 +136,7 @@ def path_images(photograph, responses: dict):
 
 
 def receptive_fields(photograph, fields: dict):
-    """Draw receptive fields over a square grey photograph (H, W), each as if its unit stood exactly in the middle.
+    """Draw receptive fields over a square gray photograph (H, W), each as if its unit stood exactly in the middle.
 
     fields: stage → side of its field in pixels. On the left those that fit into the photograph, on the right, at
     another scale, those that reach over its edge. Returns the figure.
@@ -151,15 +149,15 @@ def receptive_fields(photograph, fields: dict):
         ax.imshow(photograph, extent=(-side / 2, side / 2, side / 2, -side / 2))
         edge = max([side, *group.values()]) / 2 * 1.02
         for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
-            colour = (HIGHLIGHT, LIGHT)[i % 2]
-            ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=colour, lw=1.5))
+            color = (HIGHLIGHT, LIGHT)[i % 2]
+            ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=color, lw=1.5))
             right, y = edge * 1.06, edge * (0.95 - 1.9 * (i + 0.5) / len(group))
             ax.annotate(
                 f"{stage} {field}", (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
-                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=colour, lw=1),
+                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=color, lw=1),
                 annotation_clip=False,
             )  # fmt: skip
-        label = "pixels from the centre"
+        label = "pixels from the center"
         ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel=label, ylabel=label)
         ax.set_title(f"Fields that {title} {side}×{side} pixels")
     return figure

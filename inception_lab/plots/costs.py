@@ -27,10 +27,10 @@ def path_costs(costs):
 
 
 def error_against_cost(ladder):
-    """Draw top-5 error against MACs and against parameters, both on logarithmic axes, a colour a test setting.
+    """Draw top-5 error against MACs and against parameters, both on logarithmic axes, a color a test setting.
 
     ladder: DataFrame with the columns network, setting, MACs, parameters, error; two settings. The first one's
-    points are labelled on their left (the costliest network's is not: it is crowded), the second one's on their
+    points are labeled on their left (the costliest network's is not: it is crowded), the second one's on their
     right. Returns the figure.
     """
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
@@ -42,7 +42,7 @@ def error_against_cost(ladder):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
             place = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
             for row in rows.itertuples():
-                if side < 0 and row.network == crowded:  # no room between its neighbour and itself
+                if side < 0 and row.network == crowded:  # no room between its neighbor and itself
                     continue
                 ax.annotate(row.network, (getattr(row, column) / unit, row.error), (8 * side, 0), **place)
         ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
@@ -57,7 +57,7 @@ def error_against_cost(ladder):
 
 
 def object_and_kernels(photograph, box, kernels: dict):
-    """Draw a grey photograph (H, W), a square box (top, left, side) in it, and kernels by size.
+    """Draw a gray photograph (H, W), a square box (top, left, side) in it, and kernels by size.
 
     The kernels are to scale among themselves, not with the photograph. Returns the figure.
     """

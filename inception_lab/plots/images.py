@@ -54,8 +54,8 @@ def crop_boxes(photograph, boxes: dict):
         ax.imshow(photograph, alpha=0.6)
         inset = [(box + 4 * i * np.array([1, 1, -1, -1])) for i, box in enumerate(np.asarray(squares))]
         styles = [(box, dict(ec=INK, ls="--", lw=1.2)) for box in inset]
-        colours = [LIGHT] * (len(views) - 1) + [HIGHLIGHT]
-        styles += [(box, dict(ec=colour, lw=1.5)) for box, colour in zip(views, colours, strict=True)]
+        colors = [LIGHT] * (len(views) - 1) + [HIGHLIGHT]
+        styles += [(box, dict(ec=color, lw=1.5)) for box, color in zip(views, colors, strict=True)]
         for (left, top, right, bottom), style in styles:
             box = Rectangle((left, top), right - left, bottom - top, fill=False, clip_on=False, **style)
             ax.add_patch(box)

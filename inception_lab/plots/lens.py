@@ -10,7 +10,7 @@ from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET,
 def filters(rows: dict):
     """Draw the filters of a first layer, a row a network: title → weights (C, 3, k, k). Returns the figure.
 
-    Grey is 0, and each filter is scaled to its own largest weight.
+    Gray is 0, and each filter is scaled to its own largest weight.
     """
     count = max(len(weights) for weights in rows.values())
     figure, axes = plt.subplots(len(rows), count, figsize=(0.62 * count, 0.85 * len(rows)), squeeze=False)
@@ -41,7 +41,7 @@ def path_maps(photograph, maps: dict):
 def picture_rows(rows: dict, titles: list[str] | None = None, side: float = 1.1):
     """Draw rows of images (N, 3, H, W) from 0 to 1, each row with its name on the left. Returns the figure.
 
-    A row whose name is a path, or ends in one ("inception_4a.five"), has a bar in the path's colour.
+    A row whose name is a path, or ends in one ("inception_4a.five"), has a bar in the path's color.
     """
     count = max(len(images) for images in rows.values())
     figure, axes = plt.subplots(len(rows), count, figsize=(side * count + 1.3, side * len(rows) + 0.25), squeeze=False)
@@ -83,16 +83,16 @@ def preferred_scales(panels: dict):
     """Draw how much larger the objects are that one path prefers to another's, a panel a title.
 
     title → (differences: DataFrame in octaves, a row a network and a column a module; verdict of `lens.scales`). A
-    dot a network, a line the mean with its 95 % interval, in colour where it is clear. Returns the figure.
+    dot a network, a line the mean with its 95 % interval, in color where it is clear. Returns the figure.
     """
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), sharex=True, sharey=True)
     for ax, (title, (differences, verdict)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
         for y, (module, row) in enumerate(verdict.iterrows()):
             values = differences[module] if module in differences else differences.mean(axis=1)
-            colour = HIGHLIGHT if row["clear"] else INK
+            color = HIGHLIGHT if row["clear"] else INK
             ax.plot(values, [y] * len(values), ".", color=QUIET, ms=5)
             ax.errorbar(row["octaves"], y, xerr=[[row["octaves"] - row["low"]], [row["high"] - row["octaves"]]],
-                        fmt="o", ms=4, color=colour, capsize=3)  # fmt: skip
+                        fmt="o", ms=4, color=color, capsize=3)  # fmt: skip
         ax.axvline(0, color=QUIET, lw=0.8)
         names = [module.removeprefix("inception_") for module in verdict.index]
         ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), title=title)
@@ -135,10 +135,8 @@ def scores(table, chance: str = "chance"):
         for i, network in enumerate(networks):
             rows = table[table["network"] == network].set_index("method").loc[methods]
             y = np.arange(len(methods)) + (i - (len(networks) - 1) / 2) * 0.25
-            colour = HIGHLIGHT if i == 0 else QUIET
-            ax.errorbar(
-                rows[score], y, xerr=2 * rows[f"{score}_error"], fmt="o", color=colour, capsize=2, label=network
-            )
+            color = HIGHLIGHT if i == 0 else QUIET
+            ax.errorbar(rows[score], y, xerr=2 * rows[f"{score}_error"], fmt="o", color=color, capsize=2, label=network)
             ax.plot(rows[f"{score}_chance"], y, "|", color=INK, ms=11, label=chance if i == 0 else None)
         ax.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5), xlim=(0, 100))
     axes[0].set(xlabel="largest pixel inside the object's box (%)", title="Pointing game")

@@ -24,23 +24,23 @@ def frontier(points, cost: str, error: str = "error"):
 def accuracy_cost(points, error: str = "top-5 error (%)"):
     """Draw error against MACs and against parameters, each with its frontier; returns a figure for `with_notes`.
 
-    points: DataFrame with the columns network, MACs, parameters, error, and setting: a colour each. The label of a
+    points: DataFrame with the columns network, MACs, parameters, error, and setting: a color each. The label of a
     point is left out where `label` is "". A point's gid is "MACs-0", "parameters-0" and so on, in the order of the
     rows.
     """
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), sharey=True)
-    colours = dict(zip(points["setting"].unique(), (HIGHLIGHT, INK, LIGHT, QUIET), strict=False))
+    colors = dict(zip(points["setting"].unique(), (HIGHLIGHT, INK, LIGHT, QUIET), strict=False))
     for ax, (cost, (unit, label)) in zip(axes, COSTS.items(), strict=True):
         best = frontier(points, cost)
         ax.step(best[cost] / unit, best["error"], where="post", color=QUIET, lw=1, ls="--", label="frontier")
         for i, row in enumerate(points.itertuples()):
             x = getattr(row, cost) / unit
-            ax.plot(x, row.error, "o", ms=8, color=colours[row.setting], alpha=0.8, gid=f"{cost}-{i}")
+            ax.plot(x, row.error, "o", ms=8, color=colors[row.setting], alpha=0.8, gid=f"{cost}-{i}")
             ax.annotate(row.label, (x, row.error), (6, 4), textcoords="offset points", fontsize=8)
         ax.set(xscale="log", xlabel=label, title=f"Error against {cost}")
         ax.xaxis.set_major_formatter("{x:g}")
-    for setting, colour in colours.items():
-        axes[0].plot([], [], "o", color=colour, label=setting)
+    for setting, color in colors.items():
+        axes[0].plot([], [], "o", color=color, label=setting)
     axes[0].set(ylabel=error)
     axes[0].legend(fontsize=8)
     return figure

@@ -14,10 +14,10 @@ def roofline(ax, layers, peak: float, bandwidth: float):
     intensity, speed = layers["macs"] / layers["bytes"], layers["macs"] / layers["seconds"] / 1e9
     reach = np.geomspace(min(intensity.min(), peak / bandwidth) / 2, intensity.max() * 2, 100)
     ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK)
-    colours = dict(zip(sorted(layers["kernel"].unique()), (QUIET, HIGHLIGHT, "#8C6D1F", "#3B6EA8"), strict=False))
-    for kernel, colour in colours.items():
+    colors = dict(zip(sorted(layers["kernel"].unique()), (QUIET, HIGHLIGHT, "#8C6D1F", "#3B6EA8"), strict=False))
+    for kernel, color in colors.items():
         chosen = layers["kernel"] == kernel
-        ax.scatter(intensity[chosen], speed[chosen], color=colour, label=f"{kernel} convolution", s=24)
+        ax.scatter(intensity[chosen], speed[chosen], color=color, label=f"{kernel} convolution", s=24)
     ax.set(xscale="log", yscale="log", xlabel="MACs for each byte that has to move", ylabel="billion MACs a second")
     ax.legend()
     return ax

@@ -1,7 +1,7 @@
-"""The colours of the course and its Matplotlib style.
+"""The colors of the course and its Matplotlib style.
 
-One colour stands for each path of a module in every figure. The colours are those of Okabe and Ito, which
-colour-blind readers can tell apart.
+One color stands for each path of a module in every figure. The colors are those of Okabe and Ito, which
+color-blind readers can tell apart.
 """
 
 import matplotlib.pyplot as plt
@@ -34,10 +34,10 @@ def use_style() -> None:
 
 
 def path_bar(ax, path: str, side: str = "left") -> None:
-    """A bar in the colour of a path beside an image, at its left or on top; orange letters would be hard to read."""
+    """A bar in the color of a path beside an image, at its left or on top; orange letters would be hard to read."""
     place = ([-0.05, -0.05], [0, 1]) if side == "left" else ([0, 1], [1.02, 1.02])
     ax.plot(*place, color=PATHS[path], lw=3, transform=ax.transAxes, clip_on=False)
 
 
-def ramp(colour):
-    return LinearSegmentedColormap.from_list("ramp", ["#ffffff", colour])
+def ramp(color):
+    return LinearSegmentedColormap.from_list("ramp", ["#ffffff", color])

@@ -63,9 +63,9 @@ def by_stage(panels: dict, label: str, level: float | None = None):
     """
     axes = plt.subplots(1, len(panels), figsize=(8, 3.4), sharey=True, squeeze=False)[1][0]
     for ax, (title, lines) in zip(axes, panels.items(), strict=True):
-        for (name, runs), colour in zip(lines.items(), (INK, HIGHLIGHT, LIGHT, QUIET), strict=False):
+        for (name, runs), color in zip(lines.items(), (INK, HIGHLIGHT, LIGHT, QUIET), strict=False):
             short = [stage.removeprefix("inception_") for stage in runs.columns]
-            drawn = ax.plot(short, runs.to_numpy().T, color=colour, lw=1, alpha=0.8)
+            drawn = ax.plot(short, runs.to_numpy().T, color=color, lw=1, alpha=0.8)
             drawn[0].set_label(name)
         if level is not None:
             ax.axhline(level, color=QUIET, ls=":", lw=1)
@@ -79,7 +79,7 @@ def by_stage(panels: dict, label: str, level: float | None = None):
 def confusion(counts, classes: list[str], ax=None):
     """Draw a matrix of counts, right class down and predicted class across, with numbers off the diagonal.
 
-    The colour is the count, and the diagonal has none. Returns the axes.
+    The color is the count, and the diagonal has none. Returns the axes.
     """
     counts = np.asarray(counts)
     wrong = counts * (1 - np.eye(len(classes), dtype=counts.dtype))
@@ -115,18 +115,18 @@ def reliability(bins: dict):
 def crop_ladders(ladders: dict):
     """Draw error against forward passes: title → DataFrame with the columns crops, models, passes, error, a panel each.
 
-    A line a number of models joins its crops; a number has one colour in all panels. Where there is a column `runs`
+    A line a number of models joins its crops; a number has one color in all panels. Where there is a column `runs`
     with the errors of single ensembles, each is a small dot. Returns the figure.
     """
     figure, axes = plt.subplots(1, len(ladders), figsize=(5.2 * len(ladders), 3.8), squeeze=False)
     numbers = sorted({n for table in ladders.values() for n in table["models"]})
-    colours = dict(zip(numbers, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
+    colors = dict(zip(numbers, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     for ax, (title, table) in zip(axes[0], ladders.items(), strict=True):
         for models, rows in table.groupby("models"):
-            label, colour = f"{models} model{'s' if models > 1 else ''}", colours.get(models)
-            ax.plot(rows["passes"], rows["error"], marker="o", label=label, color=colour)
+            label, color = f"{models} model{'s' if models > 1 else ''}", colors.get(models)
+            ax.plot(rows["passes"], rows["error"], marker="o", label=label, color=color)
             for row in rows.itertuples() if "runs" in rows else ():
-                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=colour, alpha=0.4, ms=4)
+                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=color, alpha=0.4, ms=4)
         ax.set(xscale="log", xlabel="forward passes an image", ylabel=f"{title} error (%)", ylim=(0, None))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.legend(fontsize=8)

@@ -5,9 +5,9 @@ load_model("runs/shapes-laptop")      # the trained network, and what belongs to
 """
 
 from inception_lab.common.checks import RunError
-from inception_lab.training.batches import Batches, Data, normalise, open_data
+from inception_lab.training.batches import Batches, Data, normalize, open_data
 from inception_lab.training.gradients import differences, gradients
-from inception_lab.training.optimization import Average, build_optimiser, learning_rate
+from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
 from inception_lab.training.runs import RunFolder, load_model
 from inception_lab.training.session import Session, make_fabric
@@ -23,14 +23,14 @@ __all__ = [
     "RunError",
     "RunFolder",
     "Session",
-    "build_optimiser",
+    "build_optimizer",
     "differences",
     "gradients",
     "learning_rate",
     "load_model",
     "loss",
     "make_fabric",
-    "normalise",
+    "normalize",
     "open_data",
     "train",
 ]

@@ -22,7 +22,7 @@ class Data(NamedTuple):
     """What a run trains on. Sets give uint8 (3, H, W) and a class; those with `images` and `labels` lie in memory.
 
     augment: a function of a uint8 batch (N, 3, H, W) on the device, or None. mean, std: of each channel, for images
-    from 0 to 1. Where a set or `augment` gives floats instead of uint8, they have been normalised already.
+    from 0 to 1. Where a set or `augment` gives floats instead of uint8, they have been normalized already.
     """
 
     train: Dataset
@@ -113,7 +113,7 @@ class Batches:
         for number, (images, labels) in enumerate(self.read(order, epoch), start * self.recipe.accumulation):
             seed_all(seed_of(self.recipe.seed, "part", epoch, number, self.rank))
             images = self.data.augment(images) if self.data.augment else images
-            yield normalise(images, self.data, self.recipe), labels
+            yield normalize(images, self.data, self.recipe), labels
 
     def order(self, epoch: int, start: int = 0) -> list[torch.Tensor]:
         """The numbers of the images of each part that this process computes, from a step on."""
@@ -146,7 +146,7 @@ def in_order(data: Data, recipe: Recipe, device, rank: int = 0, processes: int =
     for images, labels in batches:
         if images.shape[-1] == recipe.memory_size != recipe.image_size:
             images = resize(images, recipe.image_size)
-        yield normalise(images, data, recipe), labels
+        yield normalize(images, data, recipe), labels
 
 
 def resize(images: torch.Tensor, size: int) -> torch.Tensor:
@@ -174,7 +174,7 @@ class Seeded(Dataset):
         return self.dataset[i]
 
 
-def normalise(images: torch.Tensor, data: Data, recipe: Recipe) -> torch.Tensor:
+def normalize(images: torch.Tensor, data: Data, recipe: Recipe) -> torch.Tensor:
     """uint8 (N, 3, H, W) → floats with mean 0 and deviation 1 in each channel, in the recipe's memory layout."""
     if images.dtype == torch.uint8:
         mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (data.mean, data.std))

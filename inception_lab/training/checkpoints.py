@@ -1,6 +1,6 @@
 """Training state in one file that is whole or not there: written atomically, read without running code from it.
 
-A checkpoint is a safetensors file: weights, averaged weights and the optimiser's state as tensors, and as JSON in its
+A checkpoint is a safetensors file: weights, averaged weights and the optimizer's state as tensors, and as JSON in its
 metadata the recipe, the place in the run and the history. The order of the images and all random numbers follow from
 the recipe and the place (see `batches`), so that no generator's state has to be kept.
 """
@@ -21,8 +21,8 @@ FORMAT = "inception-lab training state 1"
 
 def save(path: Path, tensors: dict[str, torch.Tensor], state: dict, previous: Path) -> None:
     """Write a checkpoint and keep the one before as `previous`. state: what JSON can hold."""
-    # The file holds tensors row by row. The optimiser's elements must come back in the order they had in memory,
-    # because the rounding of vectorised and of strided loops may differ in the last bit.
+    # The file holds tensors row by row. The optimizer's elements must come back in the order they had in memory,
+    # because the rounding of vectorized and of strided loops may differ in the last bit.
     strides = {name: t.stride() for name, t in tensors.items() if not t.is_contiguous()}
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     metadata = {"format": FORMAT, "state": json.dumps(state), "strides": json.dumps(strides)}
@@ -44,20 +44,20 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     return tensors, json.loads(metadata["state"])
 
 
-def pack(model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None = None) -> dict:
-    """The tensors of a run by name: model.NAME, average.NAME and optimiser.NUMBER.NAME."""
+def pack(model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> dict:
+    """The tensors of a run by name: model.NAME, average.NAME and optimizer.NUMBER.NAME."""
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
     if average is not None:
         tensors |= {f"average.{name}": t for name, t in average.state_dict().items()}
-    for number, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser.{number}.{key}": t for key, t in values.items() if t is not None}
+    for number, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{key}": t for key, t in values.items() if t is not None}
     return tensors
 
 
-def unpack(tensors: dict, model: nn.Module, optimiser: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
+def unpack(tensors: dict, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
     """Put the tensors of `pack` back. Raises RunError, before anything is changed, where they do not fit."""
     weights = ("model.", "average.")
-    wanted = {n: t for n, t in pack(model, optimiser, average).items() if n.startswith(weights)}
+    wanted = {n: t for n, t in pack(model, optimizer, average).items() if n.startswith(weights)}
     found = {n: t for n, t in tensors.items() if n.startswith(weights)}
     wrong = [n for n in wanted | found if n not in wanted or n not in found or wanted[n].shape != found[n].shape]
     if wrong:
@@ -67,7 +67,7 @@ def unpack(tensors: dict, model: nn.Module, optimiser: torch.optim.Optimizer, av
             tensor.copy_(found[name])
     state: dict[int, dict] = {}
     for name, tensor in tensors.items():
-        if name.startswith("optimiser."):
+        if name.startswith(("optimizer.", "optimiser.")):  # the second in files of version 0.1
             _, number, key = name.split(".")
             state.setdefault(int(number), {})[key] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

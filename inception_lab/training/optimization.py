@@ -1,4 +1,4 @@
-"""What a recipe means for the optimiser: parameter groups, the learning rate at each step, averaged weights."""
+"""What a recipe means for the optimizer: parameter groups, the learning rate at each step, averaged weights."""
 
 import copy
 import math
@@ -9,7 +9,7 @@ from torch import nn
 from inception_lab.training.recipes import Recipe
 
 
-def build_optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """SGD with momentum, or AdamW. Biases and norm parameters are decayed only where the recipe says so."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     # A bias, and the scale and shift of a norm, are vectors; the weights of layers have two dimensions or four.
@@ -17,7 +17,7 @@ def build_optimiser(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     decayed = parameters if recipe.decay_all else [p for p in parameters if p.ndim >= 2]
     groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": exempt, "weight_decay": 0.0}]
     groups = [group for group in groups if group["params"]]
-    if recipe.optimiser == "adamw":
+    if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
 

@@ -19,7 +19,7 @@ from inception_lab.common.checks import check_one_of
 from inception_lab.models import zoo
 
 CHOICES = {
-    "optimiser": ("sgd", "adamw"),
+    "optimizer": ("sgd", "adamw"),
     "schedule": ("paper", "cosine", "one-cycle", "constant"),
     "augmentation": ("none", "flip", "shift", "crop", "paper"),
     "averaging": ("none", "polyak", "ema"),
@@ -33,6 +33,7 @@ BOUNDS |= {"learning_rate": (1e-12, math.inf), "momentum": (0, 0.9999), "label_s
 BOUNDS |= {"memory_size": (0, 4096), "cutout": (0, 4095)}  # 0: not used
 BOUNDS |= {"average_decay": (0, 0.999999), "smallest_crop": (0.001, 1), "image_size": (1, 4096)}
 BOUNDS |= {"seed": (0, 2**32 - 1), "weights_seed": (0, 2**32 - 1), "workers": (0, 1024)}
+FORMER_KEYS = {"optimiser": "optimizer"}  # of recipes that version 0.1 wrote
 KINDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
 HOW_IT_RUNS = ("workers", "checkpoint_every")  # may change when a run is resumed: no weight depends on them
 
@@ -44,8 +45,8 @@ class Recipe:
     name: of the recipe, and of the run folder unless another is given. network, options: what `zoo.build` takes.
     data: a tier or a folder's name. image_size: side in pixels of what the network sees. train_images: how many to
         train on, 0 for all.
-    optimiser: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
-    learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimisation.learning_rate`.
+    optimizer: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
+    learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimization.learning_rate`.
     batch: images a step, over all processes. accumulation: parts that a batch is computed in, to save memory.
     augmentation: "none", "flip", "shift" (by up to an eighth of the side, with a mirrored border, then flip), "crop"
         (an area from `smallest_crop` to 1, aspect 3/4 to 4/3, then flip) or "paper" ("crop" and photometric
@@ -73,7 +74,7 @@ class Recipe:
     train_images: int = 0
     in_memory: bool = True
     memory_size: int = 0
-    optimiser: str = "sgd"
+    optimizer: str = "sgd"
     learning_rate: float = 0.05
     momentum: float = 0.9
     nesterov: bool = False
@@ -115,8 +116,8 @@ class Recipe:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ValueError(f"{name} must be from {low} to {high}, got {value}")
-        if self.nesterov and (self.optimiser != "sgd" or not self.momentum):
-            raise ValueError("nesterov=True needs optimiser='sgd' and a momentum above 0")
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
+            raise ValueError("nesterov=True needs optimizer='sgd' and a momentum above 0")
         if self.batch % self.accumulation:
             raise ValueError(f"accumulation must divide batch ({self.batch}) without rest, got {self.accumulation}")
         for name in ("warmup_epochs", "average_from"):
@@ -142,6 +143,7 @@ class Recipe:
             raise ValueError(f"a recipe must be JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(f"a recipe must be a JSON object, got {type(values).__name__}")
+        values = {FORMER_KEYS.get(key, key): value for key, value in values.items()}
         for key in values:
             _field(key)
         if not {"name", "network"} <= values.keys():
@@ -214,15 +216,15 @@ def _parsed(text: str):
 _RECIPES = (
     # Ours, made for two cores and about 90 seconds.
     Recipe("shapes-laptop", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="flip",
-           optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=64,
+           optimizer="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=64,
            weight_decay=5e-4, decay_all=False, channels_last=True),
     # The same network for crops at test time: an object may be cut off, so it takes a little longer.
     Recipe("shapes-crops", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="crop",
-           smallest_crop=0.5, optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=5,
+           smallest_crop=0.5, optimizer="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=5,
            batch=64, weight_decay=5e-4, decay_all=False, channels_last=True),
     # Photographs for two cores, in about 20 minutes: the laptop's network, on images enlarged to what it takes.
     Recipe("cifar10-laptop", "googlenet-laptop", {"aux": False}, "cifar10", 64, augmentation="crop", smallest_crop=0.5,
-           optimiser="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=2, epochs=8, batch=128,
+           optimizer="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=2, epochs=8, batch=128,
            weight_decay=5e-4, decay_all=False, label_smoothing=0.1, channels_last=True),
     # Ours, for any GPU.
     Recipe("cifar10", "googlenet-bn-32", {}, "cifar10", 32, augmentation="crop", smallest_crop=0.35,
@@ -263,7 +265,7 @@ _BVLC = "not in the paper: BVLC/caffe, models/bvlc_googlenet/solver.prototxt"
 PAPER = {  # field of imagenet-2014 → where its value comes from
     "network": "paper, Table 1",
     "image_size": "paper, Section 5: 224×224",
-    "optimiser": "paper, Section 6: asynchronous stochastic gradient descent; here synchronous",
+    "optimizer": "paper, Section 6: asynchronous stochastic gradient descent; here synchronous",
     "momentum": "paper, Section 6: 0.9",
     "learning_rate": _BVLC,
     "schedule": "paper, Section 6: 4 % less every 8 epochs",

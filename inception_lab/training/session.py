@@ -1,4 +1,4 @@
-"""What a training run consists of: network, optimiser, averaged weights, place and history, kept in its folder."""
+"""What a training run consists of: network, optimizer, averaged weights, place and history, kept in its folder."""
 
 import os
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from inception_lab.models import zoo
 from inception_lab.models.blocks import merge_ones
 from inception_lab.training import checkpoints, runs
 from inception_lab.training.batches import Batches, Data, digest, in_order
-from inception_lab.training.optimization import Average, build_optimiser, learning_rate
+from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe
 
@@ -25,7 +25,7 @@ from inception_lab.training.recipes import Recipe
 class Session:
     """A run in progress. `training` moves it on; here it is built, saved, taken up again and finished.
 
-    model: the network. network, stepper: the model and the optimiser as Fabric runs them, on its device, in its
+    model: the network. network, stepper: the model and the optimizer as Fabric runs them, on its device, in its
     precision and among its processes. step: steps done. history: a dict an epoch.
 
     Raises ValueError where network, options, image size, batch and data do not go together.
@@ -43,10 +43,10 @@ class Session:
             merge_ones(self.model)
         if recipe.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.optimiser = build_optimiser(recipe, self.model)
+        self.optimizer = build_optimizer(recipe, self.model)
         self.average = Average(recipe, self.model) if recipe.averaging != "none" else None
         network = torch.compile(self.model) if recipe.compile else self.model
-        self.network, self.stepper = fabric.setup(network, self.optimiser)
+        self.network, self.stepper = fabric.setup(network, self.optimizer)
         self.metrics = {"loss": MeanMetric(nan_strategy="disable"), "top1": accuracy(len(data.classes))}
         self.metrics = {name: metric.to(fabric.device) for name, metric in self.metrics.items()}
         self.step, self.saved, self.history = 0, None, []
@@ -91,7 +91,7 @@ class Session:
 
     def save(self) -> None:
         """Write a checkpoint. Raises RunError where a weight is not finite, or the disk does not take it."""
-        tensors = checkpoints.pack(self.model, self.optimiser, self.average and self.average.model)
+        tensors = checkpoints.pack(self.model, self.optimizer, self.average and self.average.model)
         if not all(t.isfinite().all() for t in tensors.values()):
             self.stop("a weight is not finite after the update", self.step)
         for name, metric in self.metrics.items():
@@ -128,7 +128,7 @@ class Session:
 
     def restore(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
         """Go to the place in the run that a checkpoint holds."""
-        checkpoints.unpack(tensors, self.model, self.optimiser, self.average and self.average.model)
+        checkpoints.unpack(tensors, self.model, self.optimizer, self.average and self.average.model)
         self.step = self.saved = state["step"]
         self.history = state["history"]
         self.clock = Clock(self.fabric.device, state["seconds"], state["waited"], state.get("joules"))

@@ -98,7 +98,7 @@ def loss(outputs, labels: torch.Tensor, aux_weight: float = 0.3, label_smoothing
 
 def update(run: Session) -> None:
     """One step: change the weights at this step's learning rate, then take them into the average."""
-    for group in run.optimiser.param_groups:
+    for group in run.optimizer.param_groups:
         group["lr"] = run.learning_rate(run.step)
     run.stepper.step()
     run.stepper.zero_grad()

@@ -52,4 +52,4 @@ def test_what_no_rule_explains_is_shown():
 
     table = compare_counters(nn.Sequential(nn.Conv2d(3, 3, 1), Scaled()), (3, 8, 8))
     assert table.loc["torch", "unexplained"] == 0
-    assert table.loc["fvcore", "unexplained"] > 0  # fvcore counts layer normalisation, and no column here does
+    assert table.loc["fvcore", "unexplained"] > 0  # fvcore counts layer normalization, and no column here does

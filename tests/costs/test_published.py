@@ -202,14 +202,6 @@ def test_a_missing_folder_is_named(tmp_path):
         published.names(tmp_path / "nowhere")
 
 
-def test_tables_are_found_inside_an_installed_package(tmp_path, monkeypatch):
-    inside = tmp_path / "inception_lab" / "reference"
-    inside.mkdir(parents=True)
-    write(inside, GOOD, "installed")
-    monkeypatch.setattr(published, "FOLDERS", (inside, tmp_path / "elsewhere"))
-    assert published.names() == ["installed"]
-
-
 def test_importing_the_module_does_not_import_pandas():
     code = "import sys; import inception_lab.costs.published; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

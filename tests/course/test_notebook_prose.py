@@ -54,7 +54,7 @@ def test_numbers_in_prose_are_computed_or_referenced(path):
     assert pasted(nbformat.read(path, as_version=4)) == []
 
 
-def test_neighbouring_cells_of_a_table_are_two_numbers():
+def test_neighboring_cells_of_a_table_are_two_numbers():
     assert {"10.07", "6998552"} <= referenced() and not any(number.startswith("22440") for number in referenced())
 
 

@@ -95,7 +95,7 @@ def test_version_is_the_same_everywhere():
     assert metadata.version(PROJECT["name"]) == PROJECT["version"]
 
 
-def test_citation_names_authors_licence_and_paper():
+def test_citation_names_authors_license_and_paper():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["cff-version"] == "1.2.0"
     assert {"message", "title", "authors", "references"} <= citation.keys()

@@ -105,7 +105,7 @@ def test_both_engines_give_images_of_the_same_statistics(photographs, scale):
         lambda x: x.mean((2, 3))[:, 0],
         lambda x: x.mean((2, 3))[:, 2],
         lambda x: x.std((2, 3))[:, 1],
-        lambda x: (x[:, 0] * 0.2 + 0.4 - x[:, 2] * 0.4 - 0.6).abs().mean((1, 2)),  # how colourful
+        lambda x: (x[:, 0] * 0.2 + 0.4 - x[:, 2] * 0.4 - 0.6).abs().mean((1, 2)),  # how colorful
         lambda x: x[:, 1].mean(1)[:, :8].mean(1) - x[:, 1].mean(1)[:, -8:].mean(1),  # left against right
         lambda x: x[:, 0].mean(2)[:, :8].mean(1) - x[:, 0].mean(2)[:, -8:].mean(1),  # top against bottom
         lambda x: (x[:, 1, 1:] - x[:, 1, :-1]).abs().mean((1, 2)),  # how sharp
@@ -236,9 +236,9 @@ def test_a_generator_decides_everything(photographs, monkeypatch):
 
 def test_what_is_not_wanted_is_left_out(photographs):
     assert (Augmentation(64, **PLAIN)(photographs) - photographs / 255).abs().max() < 1e-5
-    normalised = Augmentation(64, **PLAIN | {"mean": (0.1, 0.2, 0.3), "std": (0.5, 1, 2)})(photographs)
+    normalized = Augmentation(64, **PLAIN | {"mean": (0.1, 0.2, 0.3), "std": (0.5, 1, 2)})(photographs)
     expected = F.normalize(photographs / 255, [0.1, 0.2, 0.3], [0.5, 1, 2])
-    assert (normalised - expected).abs().max() < 1e-5
+    assert (normalized - expected).abs().max() < 1e-5
     assert (Augmentation(64, **PLAIN).transform()(photographs[0]) - photographs[0] / 255).abs().max() < 1e-6
 
 

@@ -40,7 +40,7 @@ def test_shapes_are_a_tier():
     assert (len(val), val.size, val.split) == (2000, 64, "val")
 
 
-def test_a_folder_gives_images_classes_and_what_to_normalise_with(tree, tmp_path):
+def test_a_folder_gives_images_classes_and_what_to_normalize_with(tree, tmp_path):
     data = load(tree, root=tmp_path)
     image, label = data[0]
     assert image.dtype == torch.uint8 and image.shape == (3, 8, 8) and label == 0
@@ -49,7 +49,7 @@ def test_a_folder_gives_images_classes_and_what_to_normalise_with(tree, tmp_path
     assert data.labels.bincount().tolist() == [9, 9]
 
 
-def test_size_scales_and_crops_the_centre(tmp_path):
+def test_size_scales_and_crops_the_center(tmp_path):
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 200
     save(tmp_path / "a" / "wide.png", wide)

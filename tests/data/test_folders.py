@@ -97,14 +97,14 @@ def test_a_scan_is_remembered_until_a_file_changes(broken_tree, tmp_path, monkey
 # --- kinds of images ----------------------------------------------------------------------------------------
 
 
-def png(path, rows, bit_depth, colour_type):
+def png(path, rows, bit_depth, color_type):
     """A PNG written by hand, for kinds that Pillow reads and does not write."""
     height, width = rows.shape[:2]
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    header = struct.pack(">IIBBBBB", width, height, bit_depth, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bit_depth, color_type, 0, 0, 0)
     pixels = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
     chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
@@ -117,36 +117,36 @@ def rgb(path):
     return np.array(image).astype(int)
 
 
-GREY = (np.arange(48).reshape(6, 8) * 5).astype(np.uint8)
+GRAY = (np.arange(48).reshape(6, 8) * 5).astype(np.uint8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_grey_images_get_three_equal_channels(tmp_path, suffix):
-    pixels = rgb(save(tmp_path / f"grey.{suffix}", GREY))
-    assert (pixels == pixels[:, :, :1]).all() and np.abs(pixels[:, :, 0] - GREY).max() <= 6 * (suffix == "jpg")
+def test_gray_images_get_three_equal_channels(tmp_path, suffix):
+    pixels = rgb(save(tmp_path / f"gray.{suffix}", GRAY))
+    assert (pixels == pixels[:, :, :1]).all() and np.abs(pixels[:, :, 0] - GRAY).max() <= 6 * (suffix == "jpg")
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bits_of_grey_are_scaled(tmp_path, suffix):
-    pixels = rgb(save(tmp_path / f"deep.{suffix}", GREY.astype(np.uint16) * 257))
-    assert (pixels == GREY[:, :, None]).all()
+def test_sixteen_bits_of_gray_are_scaled(tmp_path, suffix):
+    pixels = rgb(save(tmp_path / f"deep.{suffix}", GRAY.astype(np.uint16) * 257))
+    assert (pixels == GRAY[:, :, None]).all()
     assert (rgb(save(tmp_path / f"white.{suffix}", np.full((2, 2), 65535, np.uint16))) == 255).all()
     assert (rgb(save(tmp_path / f"dim.{suffix}", np.full((2, 2), 1000, np.uint16))) == 4).all()
 
 
-def test_thirty_two_bits_of_grey_hold_sixteen_or_are_refused(tmp_path):
-    assert (rgb(save(tmp_path / "i.tif", GREY.astype(np.int32) * 257)) == GREY[:, :, None]).all()
+def test_thirty_two_bits_of_gray_hold_sixteen_or_are_refused(tmp_path):
+    assert (rgb(save(tmp_path / "i.tif", GRAY.astype(np.int32) * 257)) == GRAY[:, :, None]).all()
     with pytest.raises(ValueError, match="I pixels from 70000 to 70000, where 0 to 65535 was expected"):
         read_rgb(save(tmp_path / "large.tif", np.full((2, 2), 70_000, np.int32)))
 
 
-def test_sixteen_bits_of_colour_are_scaled(tmp_path):
+def test_sixteen_bits_of_color_are_scaled(tmp_path):
     assert np.abs(rgb(png(tmp_path / "rgb16.png", CROSS.astype(np.uint16) * 257, 16, 2)) - CROSS).max() <= 1
 
 
-def test_one_bit_and_palette_images_become_their_colours(tmp_path):
-    Image.fromarray(GREY > 100).save(tmp_path / "bit.png")
-    assert (rgb(tmp_path / "bit.png") == 255 * (GREY > 100)[:, :, None]).all()
+def test_one_bit_and_palette_images_become_their_colors(tmp_path):
+    Image.fromarray(GRAY > 100).save(tmp_path / "bit.png")
+    assert (rgb(tmp_path / "bit.png") == 255 * (GRAY > 100)[:, :, None]).all()
     Image.fromarray(CROSS).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
     assert np.abs(rgb(tmp_path / "palette.png") - CROSS).max() <= 1
 
@@ -167,7 +167,7 @@ def test_transparent_pixels_show_white_behind_them(tmp_path, alpha, expected):
     assert (rgb(tmp_path / "la.png") == expected).all()
 
 
-def test_a_transparent_colour_of_a_palette_is_white(tmp_path):
+def test_a_transparent_color_of_a_palette_is_white(tmp_path):
     image = Image.fromarray(CROSS).convert("P", palette=Image.Palette.ADAPTIVE)
     red = np.array(image)[0, 0]
     image.save(tmp_path / "p.png", transparency=int(red))

@@ -1,4 +1,4 @@
-"""The drawn images: the same everywhere, as promised in place, scale and colour, and no task for a linear model."""
+"""The drawn images: the same everywhere, as promised in place, scale and color, and no task for a linear model."""
 
 import hashlib
 import time
@@ -87,14 +87,14 @@ def test_the_object_fills_its_box_and_stays_in_it(scenes):
         assert np.abs(np.subtract(seen, expected)).max() < 1.6, (scenes.label[i], seen, expected)
 
 
-def test_the_object_has_its_colour_and_stands_out_from_its_background():
+def test_the_object_has_its_color_and_stands_out_from_its_background():
     data = Shapes(size=48, length=200)
     scenes = data.scenes(range(200))
     for i in np.flatnonzero(scenes.scale < 0.8):
         image, mask = data[i][0] / 255, data.mask(i)
         inside, outside = image[:, mask == 1], image[:, mask == 0]
         error = 0.01 + 5 * scenes.noise[i] / inside.shape[1] ** 0.5 + scenes.noise[i] / 2  # noise is cut at 0 and 1
-        assert (inside.mean(1) - torch.from_numpy(scenes.colour[i]).float()).abs().max() < error
+        assert (inside.mean(1) - torch.from_numpy(scenes.color[i]).float()).abs().max() < error
         assert (inside.mean(1) - outside.mean(1)).abs().min() > 0.1
 
 
@@ -129,7 +129,7 @@ def test_noise_has_its_deviation_and_no_correlation(channel):
     ratios = []
     for i in flat:
         clean = data.mask(i) == 0
-        step = (data[i][0][channel] / 255).diff(dim=1)[clean[:, 1:] & clean[:, :-1]]  # neighbours: 2 × the variance
+        step = (data[i][0][channel] / 255).diff(dim=1)[clean[:, 1:] & clean[:, :-1]]  # neighbors: 2 × the variance
         ratios.append(step.var().item() / (2 * scenes.noise[i] ** 2 + 1e-5))
     assert len(ratios) == 40 and abs(np.median(ratios) - 1) < 0.1
 
@@ -161,15 +161,15 @@ def test_a_linear_model_knows_the_class_once_the_object_is_cut_out(scenes):
     assert ridge_accuracy(covered - 0.5, large.label, penalty=10) > 0.95
 
 
-def test_colour_and_place_say_nothing_about_the_class(scenes):
+def test_color_and_place_say_nothing_about_the_class(scenes):
     told = [a.reshape(len(NUMBERS), -1) for a in scenes._replace(label=scenes.noise, key=scenes.noise)]
     told = np.concatenate(told, axis=1) - 0.5
     products = (told[:, :12, None] * told[:, None, :12]).reshape(len(told), -1)
     guess = 0.1 + 3 * (0.1 * 0.9 / 4000) ** 0.5
     assert ridge_accuracy(np.concatenate([told, products], 1), scenes.label) < guess
     images, labels = Shapes(size=16).batch(range(8000))
-    colours = images.float().div(255).sub(0.5).flatten(2).mean(2)
-    assert ridge_accuracy(torch.cat([colours, colours**2, colours**3], 1), labels) < 0.14
+    colors = images.float().div(255).sub(0.5).flatten(2).mean(2)
+    assert ridge_accuracy(torch.cat([colors, colors**2, colors**3], 1), labels) < 0.14
 
 
 def test_ten_thousand_images_take_seconds():
@@ -178,7 +178,7 @@ def test_ten_thousand_images_take_seconds():
     assert time.process_time() - start < 6  # 10,000 in half a minute, where they should take about 2 seconds
 
 
-def test_images_are_normalised_by_their_own_mean_and_deviation():
+def test_images_are_normalized_by_their_own_mean_and_deviation():
     images = Shapes(size=32).batch(range(2000))[0] / 255
     assert torch.allclose(images.mean((0, 2, 3)), torch.tensor(Shapes.mean), atol=0.02)
     assert torch.allclose(images.std((0, 2, 3)), torch.tensor(Shapes.std), atol=0.02)

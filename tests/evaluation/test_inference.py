@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from inception_lab.evaluation.predictions import Predictions, average, choose, ladder
 from PIL import Image
 from safetensors.torch import load_file, save
 from tiny import quietly
 from torchmetrics.functional.classification import multiclass_calibration_error
 from torchvision.transforms.v2 import functional as F
 
-from inception_lab import evaluation
 from inception_lab.cli import main
 from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
+from inception_lab.evaluation import inference
 from inception_lab.evaluation.inference import predict
-from inception_lab.evaluation.predictions import Predictions, average, choose, ladder
 from inception_lab.training.runs import load_model
 from inception_lab.training.trainer import train
 
@@ -331,10 +331,10 @@ def seen(monkeypatch):
 
     def counting(images, *arguments):
         shown.extend(range(len(images)))
-        return normalise(images, *arguments)
+        return normalize(images, *arguments)
 
-    normalise = evaluation.normalise
-    monkeypatch.setattr(evaluation, "normalise", counting)
+    normalize = inference.normalize
+    monkeypatch.setattr(inference, "normalize", counting)
     return shown
 
 
@@ -380,7 +380,7 @@ def test_killed_at_each_step_of_writing_it_ends_bit_equal(run, seen, tmp_path):
 
 def test_stopped_in_the_middle_it_goes_on(run, seen, monkeypatch):
     undisturbed = evaluate(run, val(), store=False, batch=8)
-    monkeypatch.setattr(evaluation, "SAVE_EVERY", 0)
+    monkeypatch.setattr(inference, "SAVE_EVERY", 0)
 
     class Stops(datasets.InMemory):
         def __getitem__(self, i):

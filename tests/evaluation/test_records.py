@@ -6,15 +6,15 @@ import shutil
 import pytest
 import tiny
 import torch
+from inception_lab.evaluation.predictions import Predictions
 from safetensors.torch import save_file
 from torchvision.io import write_png
 
-from inception_lab import evaluation
 from inception_lab.cli import main
+from inception_lab.common import files
 from inception_lab.data import datasets
-from inception_lab.evaluation import records
+from inception_lab.evaluation import inference, records
 from inception_lab.evaluation.inference import predict
-from inception_lab.evaluation.predictions import Predictions
 from inception_lab.training.runs import RunError, load_model
 from inception_lab.training.trainer import train
 
@@ -52,8 +52,8 @@ def evaluated(run, tmp_path, monkeypatch):
         place = tree / "val" / tiny.data().classes[label]
         place.mkdir(parents=True, exist_ok=True)
         write_png(image, str(place / f"{number:02}.png"))
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
-    monkeypatch.setattr(evaluation, "check_classes", lambda *names: None)  # folders are sorted, the stripes are not
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
+    monkeypatch.setattr(inference, "check_classes", lambda *names: None)  # folders are sorted, the stripes are not
     copied = shutil.copytree(run, tmp_path / "evaluated")
     return copied, tree, predict(copied, tree, progress=False, accelerator="cpu")
 

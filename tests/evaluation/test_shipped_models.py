@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from inception_lab import count, evaluation
-from inception_lab.data import datasets
+from inception_lab import count
+from inception_lab.common import files
 from inception_lab.evaluation import records
 from inception_lab.evaluation.inference import predict
+from inception_lab.training import load_model
 from inception_lab.training.recipes import Recipe
 
 SHIPPED = sorted(path.parent for path in records.PLACE.glob("*/model.safetensors"))
@@ -45,13 +46,13 @@ def evaluate(folder, request, monkeypatch, tmp_path, images):
     packed = Path(os.environ.get("INCEPTION_LAB_REAL_IMAGES", Path(__file__).parents[3] / "shared" / "data"))
     if PACKED[recipe.data] == TINY and (packed / WORDS).is_file() and not ids(folder):
         shutil.copy(packed / WORDS, tree / "words.txt")
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
     return predict(folder, tree, split=split, **options)
 
 
 def ids(folder):
     """Whether the classes of a run are WordNet's numbers, because its images had no words.txt."""
-    return evaluation.load_model(folder)[1]["classes"][0].startswith("n0")
+    return load_model(folder)[1]["classes"][0].startswith("n0")
 
 
 @pytest.fixture(autouse=True)

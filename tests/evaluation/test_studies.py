@@ -362,7 +362,7 @@ def test_how_a_run_is_run_makes_no_other_recipe(done):
 )
 def test_a_wrong_argument_is_refused_before_anything_is_written(options, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "data" / "cache")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path / "data")
     with pytest.raises(ValueError, match=message):
         run(TINY, **dict(out=tmp_path / "tiny.csv", data=tiny.data(), accelerator="cpu") | options)
     assert not list(tmp_path.iterdir())
@@ -414,7 +414,7 @@ def test_a_broken_file_is_refused_and_kept(done, spoiled, message):
 
 
 def test_a_record_that_is_not_there_is_told_with_the_studies(tmp_path, monkeypatch):
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
     for name in ("schedules", tmp_path / "no.csv"):
         with pytest.raises(
             ValueError, match=r"one of .*'schedules'.* once it has been run, or a file; there is no .*\.csv"
@@ -489,7 +489,7 @@ def test_any_arm_and_any_column_of_numbers_can_be_compared(finished):
 def known(monkeypatch, tmp_path):
     """SHAPES among the studies, with all that is written in a folder of its own."""
     monkeypatch.setitem(STUDIES, SHAPES.name, SHAPES)
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "data" / "cache")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path / "data")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -164,8 +164,8 @@ def test_the_class_of_a_unit_is_the_one_that_most_of_its_patches_show(out, state
 def test_inputs_are_weights_times_the_deviation_of_what_they_read(out, state, run, network, images):
     from inception_lab.training.runs import load_model
 
-    model, _ = load_model(run)  # with its batch normalisation, which lens folds into the convolutions
-    reads = {"conv1": network.normalise(images.images), "linear": None}
+    model, _ = load_model(run)  # with its batch normalization, which lens folds into the convolutions
+    reads = {"conv1": network.normalize(images.images), "linear": None}
     reads["linear"] = lens.activations(network, images.images, "inception_4a")["inception_4a"].mean(
         (2, 3), keepdim=True
     )
@@ -210,7 +210,7 @@ def test_sheets_give_back_what_was_put_at_each_place(tmp_path):
     assert alike(sprites.read(tmp_path / "sheet.webp", 16, 11), pictures) < 3
 
 
-def test_optimised_images_are_those_of_lens_each_at_its_place(out, state, network):
+def test_optimized_images_are_those_of_lens_each_at_its_place(out, state, network):
     stage = state["stages"][2]
     units = channels(stage)
     alive = [i for i in range(len(units)) if i not in stage["dead"]]
@@ -219,7 +219,7 @@ def test_optimised_images_are_those_of_lens_each_at_its_place(out, state, networ
         warnings.simplefilter("ignore")  # three steps wake few of the units
         seen = lens.visualize(network, [lens.channel(*units[i]) for i in alive], **how)
     assert [stage["reached"][i] for i in alive] == pytest.approx(seen.excitation.tolist(), rel=1e-3, abs=1e-6)
-    kept = sprites.read(out / "images" / "inception_3a-optimised-0.webp", 16, len(units))
+    kept = sprites.read(out / "images" / "inception_3a-optimized-0.webp", 16, len(units))
     small = sprites.read(out / "images" / "inception_3a-small.webp", page.SMALL, len(units))
     own = (seen.images * 255 + 0.5).to(torch.uint8)
     for i, picture in zip(alive, own, strict=True):
@@ -244,8 +244,8 @@ def test_a_stage_of_many_units_is_spread_over_several_files(tmp_path, run, monke
     monkeypatch.setattr(exploration, "CHUNK", 8)
     explorer.explore(run, tmp_path / "page", "shapes", stages=["inception_4a"], **OPTIONS)
     (stage,) = page.read_script(tmp_path / "page" / "data" / "run.js")["stages"]
-    files = sorted(p.name for p in (tmp_path / "page" / "images").glob("*optimised*"))
-    assert stage["units"] == 32 and files == [f"inception_4a-optimised-{n}.webp" for n in range(4)]
+    files = sorted(p.name for p in (tmp_path / "page" / "images").glob("*optimized*"))
+    assert stage["units"] == 32 and files == [f"inception_4a-optimized-{n}.webp" for n in range(4)]
     parts = [sprites.read(tmp_path / "page" / "images" / name, 16, 8) for name in files]
     small = sprites.read(tmp_path / "page" / "images" / "inception_4a-small.webp", page.SMALL, 32)
     scaled = measure.to_size(torch.cat(parts).float() / 255, page.SMALL)
@@ -299,7 +299,7 @@ def test_killed_anywhere_and_called_again_the_page_is_the_same(fatal, run, out, 
     assert all(made[name] == whole[name] for name in whole)
 
 
-def test_a_page_can_be_opened_before_all_images_are_optimised(run, tmp_path, monkeypatch):
+def test_a_page_can_be_opened_before_all_images_are_optimized(run, tmp_path, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 

@@ -77,7 +77,7 @@ def background(tab, locator):
 # --- seeing and clicking ------------------------------------------------------------------------------------
 
 
-def test_all_units_are_there_in_rows_by_path_in_their_colours(out, open_page):
+def test_all_units_are_there_in_rows_by_path_in_their_colors(out, open_page):
     tab = open_page(out)
     state = page.read_script(out / "data" / "run.js")
     for stage in state["stages"]:
@@ -86,10 +86,10 @@ def test_all_units_are_there_in_rows_by_path_in_their_colours(out, open_page):
         assert groups.count() == len(stage["paths"])
         for i, (path, width, _) in enumerate(stage["paths"]):
             assert groups.nth(i).locator(".tile").count() == width
-            colour = groups.nth(i).evaluate("e => getComputedStyle(e).borderLeftColor")
+            color = groups.nth(i).evaluate("e => getComputedStyle(e).borderLeftColor")
             if path:
                 red, green, blue = (int(PATHS[path][k : k + 2], 16) for k in (1, 3, 5))
-                assert colour == f"rgb({red}, {green}, {blue})"
+                assert color == f"rgb({red}, {green}, {blue})"
     assert f"{sum(stage['units'] for stage in state['stages'])} units of tiny-bn" in tab.inner_text("#about")
 
 
@@ -99,11 +99,11 @@ def test_a_click_shows_the_unit_with_its_own_pictures_and_numbers(out, open_page
     stage = state["stages"][2]
     unit = next(i for i in range(12, 20) if i not in stage["dead"])  # behind the first path
     tile(tab, "inception_3a", unit).click()
-    tab.wait_for_selector(".optimised")
+    tab.wait_for_selector(".optimized")
     path, first = ("five", 12) if unit < 16 else ("pool", 16)
     assert tab.inner_text("#unit-name") == f"inception_3a.{path}:{unit - first}"
     assert tab.url.endswith(f"#inception_3a.{path}:{unit - first}")
-    assert background(tab, tab.locator(".optimised")) == ("inception_3a-optimised-0.webp", unit % 8, unit // 8)
+    assert background(tab, tab.locator(".optimized")) == ("inception_3a-optimized-0.webp", unit % 8, unit // 8)
     assert background(tab, tile(tab, "inception_3a", unit)) == ("inception_3a-small.webp", unit, 0)
     shown = tab.locator(".patches .sprite")
     assert shown.count() == len(data["patches"][unit])
@@ -145,7 +145,7 @@ def test_a_dead_unit_is_shown_as_dead(out, open_page):
     tab = open_page(out, "#inception_3a.three:2")
     tab.wait_for_selector(".error")
     assert "dead: it is 0 on all 60 images" in tab.inner_text("#unit")
-    assert tab.locator(".optimised, .patches li").count() == 0 and tab.locator(".inputs li").count() == 8
+    assert tab.locator(".optimized, .patches li").count() == 0 and tab.locator(".inputs li").count() == 8
     dead = tile(tab, "inception_3a", 4 + 2)
     assert "dead" in dead.get_attribute("class") and dead.get_attribute("aria-label").endswith("dead")
     assert dead.evaluate("e => e.style.backgroundImage") == ""
@@ -168,7 +168,7 @@ def test_an_unfinished_page_says_what_is_missing(out, open_page, tmp_path):
     tab = open_page(tmp_path / "page", "#inception_4a.one:0")
     assert "made so far" in tab.inner_text("#about")
     tab.wait_for_selector(".patches")
-    assert "Not optimised yet" in tab.inner_text("#unit")
+    assert "Not optimized yet" in tab.inner_text("#unit")
 
 
 # --- search and keyboard ------------------------------------------------------------------------------------
@@ -281,7 +281,7 @@ def test_everything_has_a_name_and_a_role(out, open_page):
     assert options.count() == tab.locator(".tile").count() == 80
 
 
-# --- widths and colours -------------------------------------------------------------------------------------
+# --- widths and colors -------------------------------------------------------------------------------------
 
 
 def test_on_a_phone_the_unit_covers_the_map_and_nothing_is_cut_off(out, open_page):
@@ -304,8 +304,8 @@ def test_on_a_phone_the_unit_covers_the_map_and_nothing_is_cut_off(out, open_pag
     assert not tab.is_visible("#unit") and not tab.evaluate("document.querySelector('#map').inert")
 
 
-def luminance(colour: str) -> float:
-    values = [int(v) / 255 for v in colour[4:-1].split(",")[:3]]
+def luminance(color: str) -> float:
+    values = [int(v) / 255 for v in color[4:-1].split(",")[:3]]
     linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -330,7 +330,7 @@ def test_text_can_be_read_in_light_and_dark(out, open_page, scheme):
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """The page of a GoogLeNet of full width with new weights, nine images, and no image optimised."""
+    """The page of a GoogLeNet of full width with new weights, nine images, and no image optimized."""
     place = tmp_path_factory.mktemp("wide")
     torch.manual_seed(0)
     model = zoo.build("googlenet-bn-64", 10, aux=False)

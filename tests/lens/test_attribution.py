@@ -118,10 +118,10 @@ def test_overlap_is_intersection_over_union():
 
 
 def painted(box):
-    """A map that is 1 in the pixels whose centres a box covers."""
+    """A map that is 1 in the pixels whose centers a box covers."""
     left, top, right, bottom = box
-    centres = torch.arange(64) + 0.5
-    return (((left <= centres) & (centres <= right)) & ((top <= centres) & (centres <= bottom))[:, None]).float()
+    centers = torch.arange(64) + 0.5
+    return (((left <= centers) & (centers <= right)) & ((top <= centers) & (centers <= bottom))[:, None]).float()
 
 
 def test_a_map_that_knows_the_object_wins_and_one_of_another_object_is_chance(network):
@@ -149,8 +149,10 @@ def test_scores_of_a_network_and_of_none(network):
     assert table["network"].tolist() == ["trained", "none"]
     trained, none = table.to_dict("records")
     boxes = scores.boxes_of(Shapes("test", length=20), range(20))
-    centred = ((boxes[:, :2] <= 32) & (boxes[:, 2:] >= 32)).all(1).float().mean().item()
-    assert none["pointing"] == pytest.approx(100 * centred) and none["overlap"] == pytest.approx(none["overlap_chance"])
+    centered = ((boxes[:, :2] <= 32) & (boxes[:, 2:] >= 32)).all(1).float().mean().item()
+    assert none["pointing"] == pytest.approx(100 * centered) and none["overlap"] == pytest.approx(
+        none["overlap_chance"]
+    )
     assert trained["overlap"] > trained["overlap_chance"] and 0 < trained["threshold"] < 1
     with pytest.raises(ValueError, match="images must be a whole number of at least 2, got 1"):
         scores.score({"trained": network}, images=1)

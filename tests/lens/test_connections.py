@@ -15,7 +15,7 @@ WIDTHS = Widths(3, 4, 5, 2, 6, 4)
 
 
 def settled(module: nn.Module, shift: float) -> nn.Module:
-    """In evaluation, with batch normalisation that has seen something, and a shift that makes every ReLU pass."""
+    """In evaluation, with batch normalization that has seen something, and a shift that makes every ReLU pass."""
     generator = torch.Generator().manual_seed(1)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm2d):

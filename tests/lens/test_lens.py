@@ -205,7 +205,7 @@ def test_a_receptive_field_is_what_a_unit_depends_on(path, row, column):
     assert (columns.min(), columns.max() + 1) == (max(left, 0), min(right, 64))
 
 
-def test_a_crop_shows_padding_in_the_mean_colour(network):
+def test_a_crop_shows_padding_in_the_mean_color(network):
     pixels = torch.rand(3, 64, 64)
     inside = lens.crop(network, pixels, (10, 20, 17, 27))
     assert torch.equal(inside, pixels[:, 20:27, 10:17])
@@ -223,7 +223,7 @@ def test_only_the_scale_changes():
     for scale in (1 / 8, 0.5, 1.0):
         other = rescaled(scenes, scale)
         assert (other.scale == scale).all() and (other.left >= 0).all() and (other.left + scale <= 1).all()
-        assert np.array_equal(other.label, scenes.label) and np.array_equal(other.colour, scenes.colour)
+        assert np.array_equal(other.label, scenes.label) and np.array_equal(other.color, scenes.color)
     small = rescaled(scenes, 1 / 8)
     assert np.allclose(small.left + 1 / 16, np.clip(scenes.left + scenes.scale / 2, 1 / 16, 15 / 16))
 
@@ -236,7 +236,7 @@ def test_tuning_is_the_mean_of_the_peaks(network):
     assert torch.allclose(curves.responses[FIVE][:, 0], values.flatten(2).amax(2).mean(0), atol=1e-5)
 
 
-def test_the_preferred_scale_is_the_centre_of_the_curve():
+def test_the_preferred_scale_is_the_center_of_the_curve():
     scales = torch.tensor([0.125, 0.25, 0.5, 1.0])
     curves = torch.tensor([[0, 1.0, 0, 0], [5, 5, 5, 7.0], [0, 1, 1, 0], [2.0, 2, 2, 2]])
     preferred = Tuning(scales, {"a": curves}).preferred("a")

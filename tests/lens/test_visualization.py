@@ -1,4 +1,4 @@
-"""Optimised images do what was asked: objectives, parametrisations, transforms, robustness, DeepDream."""
+"""Optimized images do what was asked: objectives, parametrizations, transforms, robustness, DeepDream."""
 
 import copy
 import random
@@ -13,7 +13,7 @@ from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens.deepdream import octave_sizes
 from inception_lab.lens.objectives import Batch
-from inception_lab.lens.parametrizations import COLOURS
+from inception_lab.lens.parametrizations import COLORS
 
 RUN = files.recorded("runs") / "shapes-laptop"
 FIVE = "inception_4a.five"
@@ -104,12 +104,12 @@ def test_wrong_arguments_are_told(network):
         lens.visualize(network, [])
 
 
-# --- parametrisations and transforms ------------------------------------------------------------------------
+# --- parametrizations and transforms ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("make", [lens.Pixels, lens.Fourier])
 @pytest.mark.parametrize("size", [32, 33])
-def test_images_have_their_size_and_start_grey(make, size):
+def test_images_have_their_size_and_start_gray(make, size):
     images = make().images(make().start([0, 0, 1], size), size)
     assert images.shape == (3, 3, size, size)
     assert torch.equal(images[0], images[1]) and not torch.equal(images[0], images[2])
@@ -128,12 +128,12 @@ def test_a_spectrum_gives_each_frequency_its_share():
     assert found[0] / found[1] == pytest.approx(4, rel=0.01), "amplitude falls with frequency"
 
 
-def test_decorrelated_colours_vary_as_those_of_photographs():
+def test_decorrelated_colors_vary_as_those_of_photographs():
     values = torch.randn(1, 3, 200, 200, generator=torch.Generator().manual_seed(0))
-    colours = lens.Pixels().images(values, 200).logit()[0].flatten(1)
-    wanted = COLOURS @ COLOURS.T
+    colors = lens.Pixels().images(values, 200).logit()[0].flatten(1)
+    wanted = COLORS @ COLORS.T
     wanted = wanted / (wanted.diagonal()[:, None] * wanted.diagonal()).sqrt()
-    assert torch.allclose(torch.corrcoef(colours), wanted, atol=0.02)
+    assert torch.allclose(torch.corrcoef(colors), wanted, atol=0.02)
     assert wanted.min() > 0.75, "in photographs the three are bright together"
 
 
@@ -155,11 +155,11 @@ def test_jitter_shifts_and_affine_turns():
     assert turned[:, 2].argmax() != turned[:, 62].argmax() and turned.shape == (65, 65)
 
 
-# --- optimising ---------------------------------------------------------------------------------------------
+# --- optimizing ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_an_optimised_image_excites_its_unit_more_than_any_image_and_in_half_precision_too(network):
+def test_an_optimized_image_excites_its_unit_more_than_any_image_and_in_half_precision_too(network):
     data = Shapes("test", length=1000)
     paths = ("conv2", "inception_3a.three", FIVE, "inception_4c.pool", "inception_5a.one")
     best = lens.top_patches(network, data, paths, k=1, **QUIET)
@@ -186,7 +186,7 @@ def test_an_image_does_not_depend_on_its_company(network):
 
 
 def test_the_objective_grows_and_images_stay_images(network):
-    for how in (dict(parametrisation=lens.Pixels(decorrelate=False), transforms=[]), {}):
+    for how in (dict(parametrization=lens.Pixels(decorrelate=False), transforms=[]), {}):
         seen = lens.visualize(network, lens.logit("dots") - 0.1 * lens.logit("disc"), steps=24, **how, **QUIET)
         assert seen.history[-4:].mean() > seen.history[:4].mean() + 1
         assert seen.images.min() >= 0 and seen.images.max() <= 1 and seen.excitation.isinf().all()

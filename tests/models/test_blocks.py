@@ -54,7 +54,7 @@ def test_an_impulse_lights_exactly_the_kernel_of_each_path(kind, side, batch_nor
 
 
 @pytest.mark.parametrize("options", [{"three_by_three": "1x3 3x1"}, {"separable": True}])
-def test_a_factorised_or_separable_path_sees_as_far_as_its_kernel(options):
+def test_a_factorized_or_separable_path_sees_as_far_as_its_kernel(options):
     module = with_unit_weights(Inception(1, Widths(1, 1, 1, 1, 1, 1), **options))
     impulse = torch.zeros(1, 1, 15, 15)
     impulse[0, 0, 7, 7] = 1

@@ -22,7 +22,7 @@ from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.runs import load_model
 
 
-def randomise(model, seed=0):
+def randomize(model, seed=0):
     """Random weights, and batch norms that have seen something: none is near the identity."""
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -54,7 +54,7 @@ def folded_params(model):
 
 @pytest.mark.parametrize("name", zoo.GOOGLENETS)
 def test_every_googlenet_of_the_zoo_has_a_twin_that_costs_the_folded_arithmetic(name):
-    model = randomise(build(name))
+    model = randomize(build(name))
     twin = fast(model)
     side = min(zoo.entry(name).input_size, 96)
     assert difference(twin, model, torch.randn(2, 3, side, side)) < 1e-4
@@ -91,7 +91,7 @@ def random_network(seed):
     design = replace(design, transform_input=in_channels == 3 and pick(True, False), batch_norm_eps=pick(1e-5, 1e-2))
     model = GoogLeNet(design, draw(2, 9), in_channels=in_channels)
     shape = (draw(1, 5), in_channels, draw(21, 40), draw(21, 40))
-    return randomise(model, seed), torch.randn(shape, generator=rng)
+    return randomize(model, seed), torch.randn(shape, generator=rng)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -112,7 +112,7 @@ def test_the_paths_without_onednn_and_with_images_in_the_default_layout_agree(mo
 
 @pytest.mark.parametrize("design", ["googlenet", "googlenet-torchvision"])
 def test_the_paper_s_size(design):
-    model = randomise(build(design, aux=False))
+    model = randomize(build(design, aux=False))
     assert difference(fast(model), model, torch.randn(1, 3, 224, 224)) < 1e-4
 
 
@@ -129,7 +129,7 @@ def test_bfloat16_finds_the_same_class():
 
 def test_bfloat16_also_of_response_norm():
     model, images = random_network(0)
-    lrn = randomise(GoogLeNet(replace(model.design, norm="lrn", bias=True), 5, in_channels=images.shape[1]))
+    lrn = randomize(GoogLeNet(replace(model.design, norm="lrn", bias=True), 5, in_channels=images.shape[1]))
     assert difference(fast(lrn, dtype=torch.bfloat16), lrn, images) < 0.1
 
 
@@ -161,7 +161,7 @@ def test_weights_are_packed_once_a_shape_and_anew_when_they_change():
     for side in range(30, 30 + 2 * SHAPES_KEPT):
         assert difference(twin, model, torch.randn(1, images.shape[1], side, side)) < 1e-4
     assert len(conv.packed) <= SHAPES_KEPT
-    other = randomise(GoogLeNet(model.design, model.linear.out_features, in_channels=model.in_channels), 99)
+    other = randomize(GoogLeNet(model.design, model.linear.out_features, in_channels=model.in_channels), 99)
     assert difference(twin, other, images) > 1e-2
     twin.load_state_dict(fast(other).state_dict())
     assert difference(twin, other, images) < 1e-4
@@ -183,7 +183,7 @@ def test_a_twin_can_be_made_and_used_in_inference_mode():
 
 @pytest.mark.slow
 def test_compiled_it_is_the_same_function():
-    model = randomise(GoogLeNet(NETWORKS["tiny-lrn"]))
+    model = randomize(GoogLeNet(NETWORKS["tiny-lrn"]))
     twin = fast(model, compile=True)
     assert difference(twin, model, torch.randn(2, 3, 16, 16)) < 1e-4
     assert count(twin, 16).macs == count(model, 16).macs
@@ -191,7 +191,7 @@ def test_compiled_it_is_the_same_function():
 
 @pytest.mark.slow
 def test_compiled_twins_of_one_design_have_each_their_own_weights_type_and_size():
-    models = [randomise(GoogLeNet(NETWORKS["tiny-lrn"]), seed) for seed in range(3)]
+    models = [randomize(GoogLeNet(NETWORKS["tiny-lrn"]), seed) for seed in range(3)]
     twins = [fast(model, compile=True) for model in models]
     for size in (16, 20):
         images = torch.randn(2, 3, size, size)
@@ -206,7 +206,7 @@ def test_compiled_twins_of_one_design_have_each_their_own_weights_type_and_size(
 def test_the_compiler_packs_the_weights_and_computes_relu_with_the_convolution():
     from torch._inductor.utils import run_and_get_code
 
-    twin = fast(randomise(GoogLeNet(NETWORKS["tiny-lrn"])), compile=True)
+    twin = fast(randomize(GoogLeNet(NETWORKS["tiny-lrn"])), compile=True)
     _, (code,) = run_and_get_code(twin, torch.randn(2, 3, 16, 16))
     convolutions = [line for line in code.splitlines() if "= torch.ops.mkldnn._convolution_pointwise" in line]
     assert len(convolutions) == sum(isinstance(module, FusedConv) for module in twin.modules())
@@ -272,7 +272,7 @@ def more_in_a_unit(model):
         (more_in_a_unit, "conv1 is a ConvUnit"),
     ],
 )
-def test_what_is_not_recognised_is_named_and_refused(change, name):
+def test_what_is_not_recognized_is_named_and_refused(change, name):
     model = GoogLeNet(NETWORKS["tiny-bn"])
     change(model)
     with pytest.raises(ValueError, match=name):

@@ -191,14 +191,14 @@ def test_small_images_reach_the_modules_at_32_16_and_8_pixels(size, norm):
     assert [tuple(logits.shape) for logits in outputs] == [(2, 10)] * 3
 
 
-def test_the_design_says_how_the_stage_is_normalised():
+def test_the_design_says_how_the_stage_is_normalized():
     kinds = {norm: {type(m) for m in on_meta(Design(norm=norm)).modules()} for norm in ("lrn", "batch", "none")}
     assert nn.LocalResponseNorm in kinds["lrn"] and nn.BatchNorm2d not in kinds["lrn"]
     assert nn.BatchNorm2d in kinds["batch"] and nn.LocalResponseNorm not in kinds["batch"]
     assert not {nn.BatchNorm2d, nn.LocalResponseNorm} & kinds["none"]
 
 
-def test_local_response_normalisation_stands_on_both_sides_of_conv2():
+def test_local_response_normalization_stands_on_both_sides_of_conv2():
     stages = on_meta().stages
     assert stages[:6] == ["conv1", "pool1", "norm1", "conv2", "norm2", "pool2"]
 
@@ -273,7 +273,7 @@ def test_wrong_channels_are_refused(shape):
         ({"table": change(TABLE_1, "pool1", type="avg pool")}, "type of row pool1 must be one of .*got 'avg pool'"),
         ({"table": change(TABLE_1, "conv1", channels=0)}, "row conv1 must have channels"),
         ({"norm": "layer"}, "norm must be one of 'lrn', 'batch', 'none', got 'layer'"),
-        ({"initialisation": "zeros"}, "initialisation must be one of"),
+        ({"initialization": "zeros"}, "initialization must be one of"),
         ({"pool_rounding": "down"}, "pool_rounding must be one of 'up', 'padded'"),
         ({"aux_pool": "max"}, "aux_pool must be one of"),
         ({"aux_after": ("inception_9z",)}, "aux_after must be one of .*got 'inception_9z'"),

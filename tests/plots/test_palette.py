@@ -1,4 +1,4 @@
-"""The palette: letters that can be read, and paths that colour-blind readers can tell apart."""
+"""The palette: letters that can be read, and paths that color-blind readers can tell apart."""
 
 from itertools import combinations
 
@@ -20,28 +20,28 @@ SIGHT = {
 }
 
 
-def linear(colour):
-    rgb = np.array(to_rgb(colour))
+def linear(color):
+    rgb = np.array(to_rgb(color))
     return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
 def contrast(one, other="white"):
-    """The contrast of two colours by WCAG 2.2: from 1 to 21."""
-    light = sorted(linear(colour) @ [0.2126, 0.7152, 0.0722] for colour in (one, other))
+    """The contrast of two colors by WCAG 2.2: from 1 to 21."""
+    light = sorted(linear(color) @ [0.2126, 0.7152, 0.0722] for color in (one, other))
     return (light[1] + 0.05) / (light[0] + 0.05)
 
 
-def seen(colour, sight):
-    """CIELAB coordinates of a colour as it looks to this sight."""
-    rgb = np.clip(np.array(SIGHT[sight]) @ linear(colour), 0, 1)
+def seen(color, sight):
+    """CIELAB coordinates of a color as it looks to this sight."""
+    rgb = np.clip(np.array(SIGHT[sight]) @ linear(color), 0, 1)
     return rgb2lab(np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb ** (1 / 2.4) - 0.055)[None, None])[0, 0]
 
 
 @pytest.mark.parametrize("sight", SIGHT)
 def test_no_two_paths_look_alike(sight):
-    colours = {name: seen(colour, sight) for name, colour in plots.PATHS.items()}
-    nearest = min(combinations(colours, 2), key=lambda pair: np.linalg.norm(colours[pair[0]] - colours[pair[1]]))
-    assert np.linalg.norm(colours[nearest[0]] - colours[nearest[1]]) > 15, nearest  # 2 can just be told apart
+    colors = {name: seen(color, sight) for name, color in plots.PATHS.items()}
+    nearest = min(combinations(colors, 2), key=lambda pair: np.linalg.norm(colors[pair[0]] - colors[pair[1]]))
+    assert np.linalg.norm(colors[nearest[0]] - colors[nearest[1]]) > 15, nearest  # 2 can just be told apart
 
 
 def test_letters_have_the_contrast_that_wcag_asks_for():
@@ -49,14 +49,14 @@ def test_letters_have_the_contrast_that_wcag_asks_for():
 
 
 def test_marks_stand_out_from_the_paper():
-    # WCAG asks for 3 where colour alone tells something. The orange and the light blue of Okabe and Ito have 2.2, and
-    # the grey 2.8: no figure may rest on them without a label, a place or a line style beside them.
-    assert {name for name, colour in plots.PATHS.items() if contrast(colour) < 3} == {"three"}
+    # WCAG asks for 3 where color alone tells something. The orange and the light blue of Okabe and Ito have 2.2, and
+    # the gray 2.8: no figure may rest on them without a label, a place or a line style beside them.
+    assert {name for name, color in plots.PATHS.items() if contrast(color) < 3} == {"three"}
     assert contrast(plots.HIGHLIGHT) >= 3
-    assert min(contrast(colour) for colour in (*plots.PATHS.values(), plots.QUIET, plots.LIGHT)) > 2.2
+    assert min(contrast(color) for color in (*plots.PATHS.values(), plots.QUIET, plots.LIGHT)) > 2.2
 
 
-def test_letters_on_figures_of_paths_are_not_in_the_colours_of_paths():
+def test_letters_on_figures_of_paths_are_not_in_the_colors_of_paths():
     images = {path: np.zeros((4, 4)) for path in plots.PATHS}
     figure = plots.path_images(np.zeros((4, 4, 3)), images)
     for ax in figure.axes:

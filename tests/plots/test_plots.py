@@ -74,7 +74,7 @@ def test_receptive_fields_are_drawn_at_their_size(fields):
     assert sides == set(fields.values())
 
 
-def test_the_four_paths_have_four_colours():
+def test_the_four_paths_have_four_colors():
     assert len(set(plots.PATHS.values())) == 4
     assert not set(plots.PATHS.values()) & {plots.INK, plots.QUIET, plots.HIGHLIGHT, plots.LIGHT}
 
@@ -172,15 +172,15 @@ def test_curves_of_runs_share_an_axis_that_holds_all_of_them():
     assert first.get_ylim()[0] == 0 and first.get_ylim()[1] >= 90
 
 
-def test_a_number_of_models_has_one_colour_in_all_panels():
+def test_a_number_of_models_has_one_color_in_all_panels():
     ours = pd.DataFrame({"models": [1, 1, 2], "passes": [1, 10, 2], "error": [5, 4, 3], "runs": [[4, 6], [4, 4], [3]]})
     theirs = pd.DataFrame({"models": [2, 1], "passes": [14, 1], "error": [8, 10]})
-    colours = []
+    colors = []
     for ax in plots.crop_ladders({"ours": ours, "the paper's": theirs}).axes:
         lines, labels = ax.get_legend_handles_labels()
-        colours.append({label: line.get_color() for line, label in zip(lines, labels, strict=True)})
+        colors.append({label: line.get_color() for line, label in zip(lines, labels, strict=True)})
         assert ax.get_ylim()[0] == 0
-    assert colours[0] == colours[1] and len(set(colours[0].values())) == 2
+    assert colors[0] == colors[1] and len(set(colors[0].values())) == 2
     assert [ax.get_ylabel() for ax in plt.gcf().axes] == ["ours error (%)", "the paper's error (%)"]
 
 
@@ -200,7 +200,7 @@ def test_boxes_are_numbered_where_there_are_several():
     assert [(p.get_width(), p.get_height()) for p in axes[1].patches] == [(4, 4), (4, 6)]
 
 
-def test_rows_of_a_path_have_a_bar_in_its_colour_and_letters_in_ink():
+def test_rows_of_a_path_have_a_bar_in_its_color_and_letters_in_ink():
     figure = plots.picture_rows({"4c.five": np.zeros((2, 3, 4, 4)), "others": np.zeros((2, 3, 4, 4))})
     bars = [line.get_color() for ax in figure.axes for line in ax.lines]
     assert bars == [plots.PATHS["five"]]

@@ -80,7 +80,7 @@ def test_every_preset_loads_its_module(stage):
     assert count("googlenet").by_stage().loc[stage, "macs"] == shown(panel)["all MACs"][1]
 
 
-def test_dropdown_recognises_a_module_set_by_hand():
+def test_dropdown_recognizes_a_module_set_by_hand():
     panel = module_cost()
     dropdown, sliders, _ = parts(panel)
     sliders["#1×1"].value = 128

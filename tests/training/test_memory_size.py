@@ -6,7 +6,7 @@ import pytest
 import torch
 from torchvision.io import write_png
 
-from inception_lab.data import datasets
+from inception_lab.common import files
 from inception_lab.data.folders import fit
 from inception_lab.data.shapes import Shapes
 from inception_lab.evaluation.inference import predict, views
@@ -33,7 +33,7 @@ def tree(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def scans(monkeypatch, tmp_path):
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
 
 
 @pytest.mark.parametrize("augmentation", ["none", "flip", "shift", "crop"])

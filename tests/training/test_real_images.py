@@ -11,7 +11,7 @@ from test_runs import KEPT
 from tiny import history
 from torchvision.transforms.v2.functional import resize
 
-from inception_lab.data import datasets
+from inception_lab.common import files
 from inception_lab.evaluation.inference import predict
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import load_model
@@ -19,7 +19,7 @@ from inception_lab.training.trainer import train
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 
-USUAL = dict(optimiser="adamw", learning_rate=0.002, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=16)
+USUAL = dict(optimizer="adamw", learning_rate=0.002, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=16)
 # A short training in memory, by the batched augmentation, and one that reads files and augments each image.
 MEMORY = Recipe("memory", "googlenet-uva", image_size=32, augmentation="flip", **USUAL | {"epochs": 3})
 FILES = dict(in_memory=False, augmentation="crop", smallest_crop=0.5, averaging="ema", average_decay=0.9)
@@ -44,7 +44,7 @@ def trained(request, real_images, tmp_path_factory):
         for number, path in enumerate(sorted(folder.iterdir())):
             shutil.copy(path, place / "images" / ("train" if number < to_train else "val") / folder.name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "cache", lambda: place / "cache")  # where the scan of the folder is remembered
+        patch.setattr(files, "data_folder", lambda: place)  # where the scan of the folder is remembered
         metrics = train(recipe, place / "run", data=place / "images", progress=False, accelerator="cpu")
         yield request.param, place / "images", place / "run", metrics
 

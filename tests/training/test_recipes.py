@@ -1,4 +1,4 @@
-"""A recipe says everything, survives JSON, and refuses what cannot be meant; what it means for the optimiser."""
+"""A recipe says everything, survives JSON, and refuses what cannot be meant; what it means for the optimizer."""
 
 import json
 import math
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from inception_lab import build
-from inception_lab.training.optimization import Average, build_optimiser, learning_rate
+from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import HOW_IT_RUNS, PAPER, RECIPES, Recipe, find
 
 
@@ -41,7 +41,7 @@ def test_the_promised_recipes_are_there():
 
 def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice():
     recipe = RECIPES["imagenet-2014"]
-    assert (recipe.optimiser, recipe.momentum, recipe.nesterov) == ("sgd", 0.9, False)
+    assert (recipe.optimizer, recipe.momentum, recipe.nesterov) == ("sgd", 0.9, False)
     assert (recipe.schedule, recipe.averaging, recipe.aux_weight, recipe.image_size) == ("paper", "polyak", 0.3, 224)
     assert (recipe.augmentation, recipe.smallest_crop) == ("paper", 0.08)
     # The computer's business, what is off, and the seed are nobody's numbers.
@@ -69,7 +69,7 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
     "settings, message",
     [
         (dict(network="gogglenet"), "did you mean googlenet"),
-        (dict(optimiser="adam"), "optimiser must be one of 'sgd', 'adamw', got 'adam'"),
+        (dict(optimizer="adam"), "optimizer must be one of 'sgd', 'adamw', got 'adam'"),
         (dict(schedule="step"), "schedule must be one of"),
         (dict(augmentation="all"), "augmentation must be one of"),
         (dict(averaging="swa"), "averaging must be one of"),
@@ -91,7 +91,7 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         (dict(epochs=3, warmup_epochs=3), r"warmup_epochs must be below epochs \(3\)"),
         (dict(epochs=3, averaging="polyak", average_from=5), "average_from must be below epochs"),
         (dict(schedule="one-cycle"), "needs warmup_epochs above 0"),
-        (dict(optimiser="adamw", nesterov=True), "nesterov=True needs optimiser='sgd'"),
+        (dict(optimizer="adamw", nesterov=True), "nesterov=True needs optimizer='sgd'"),
         (dict(momentum=0, nesterov=True), "nesterov=True needs"),
         (dict(memory_size=64, in_memory=False), "memory_size must be 0 unless in_memory is true, got 64"),
         (dict(cutout=8), "cutout needs an augmentation and must be below image_size, got 8"),
@@ -157,7 +157,7 @@ def test_differences_leave_out_what_changes_no_weight():
     assert replace(recipe, epochs=3, seed=1).differences(recipe) == ["epochs 3, not 2", "seed 1, not 0"]
 
 
-# --- what it means for the optimiser ------------------------------------------------------------------------
+# --- what it means for the optimizer ------------------------------------------------------------------------
 
 
 def test_the_papers_schedule_loses_4_percent_every_8_epochs():
@@ -175,12 +175,12 @@ def test_cosine_rises_in_a_line_and_falls_to_0():
 
 def test_one_cycle_is_pytorchs():
     recipe = tiny.recipe(learning_rate=0.3, schedule="one-cycle", epochs=10, warmup_epochs=3)
-    optimiser = torch.optim.SGD([torch.zeros(1)], lr=1)
-    theirs = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.3, total_steps=70, pct_start=0.3, cycle_momentum=False)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, total_steps=70, pct_start=0.3, cycle_momentum=False)
     rates = []
     for _ in range(70):
-        rates.append(optimiser.param_groups[0]["lr"])
-        optimiser.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
         if len(rates) < 70:
             theirs.step()
     assert [learning_rate(recipe, step, 7) for step in range(70)] == pytest.approx(rates, rel=1e-9)
@@ -192,17 +192,17 @@ def test_constant_is_constant_after_its_warmup():
     assert rates == pytest.approx([0.1, 0.2, 0.4, 0.4, 0.4])
 
 
-@pytest.mark.parametrize("optimiser, kind", [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
-def test_biases_and_norms_are_exempt_from_weight_decay_if_the_recipe_says_so(optimiser, kind):
-    recipe = tiny.recipe("googlenet-bn-32", weight_decay=0.01, decay_all=False, optimiser=optimiser, momentum=0.8)
+@pytest.mark.parametrize("optimizer, kind", [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_biases_and_norms_are_exempt_from_weight_decay_if_the_recipe_says_so(optimizer, kind):
+    recipe = tiny.recipe("googlenet-bn-32", weight_decay=0.01, decay_all=False, optimizer=optimizer, momentum=0.8)
     model = build("googlenet-bn-32", 10)
-    built = build_optimiser(recipe, model)
+    built = build_optimizer(recipe, model)
     assert type(built) is kind
     decay = {id(p): group["weight_decay"] for group in built.param_groups for p in group["params"]}
     for name, parameter in model.named_parameters():
         vector = name.endswith(".bias") or ".bn." in name
         assert decay[id(parameter)] == (0 if vector else 0.01), name
-    (everything,) = build_optimiser(replace(recipe, decay_all=True), model).param_groups
+    (everything,) = build_optimizer(replace(recipe, decay_all=True), model).param_groups
     assert everything["weight_decay"] == 0.01 and len(everything["params"]) == len(decay)
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny import history, quietly
 
+from inception_lab.common import files
 from inception_lab.common.checks import RunError
 from inception_lab.data.shapes import Shapes
 from inception_lab.training import checkpoints
@@ -29,7 +30,7 @@ def resume(out, recipe, **options):
     return quietly(recipe, out, resume=True, **options)
 
 
-def files(folder):
+def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -47,7 +48,7 @@ def assert_same_run(one, other):
     assert rows[0] == rows[1]
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]
     assert all(metrics[0][key] == metrics[1][key] for key in metrics[0] if key not in TIMED)
-    assert files(one) == files(other) == KEPT
+    assert names_in(one) == names_in(other) == KEPT
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def stopped(tmp_path):
         "history.csv",
         "recipe.json",
     ]
-    assert files(tmp_path / "run") == names
+    assert names_in(tmp_path / "run") == names
     return tmp_path / "run", recipe
 
 
@@ -81,7 +82,7 @@ RUNS = {
         "tiny-bn", epochs=4, checkpoint_every=3, averaging="ema", channels_last=True, schedule="cosine", nesterov=True
     ),
     "adamw, lrn, polyak, parts": tiny.recipe(
-        epochs=4, checkpoint_every=1, averaging="polyak", average_from=1, optimiser="adamw", accumulation=2
+        epochs=4, checkpoint_every=1, averaging="polyak", average_from=1, optimizer="adamw", accumulation=2
     ),
 }
 
@@ -173,7 +174,7 @@ def test_resume_begins_where_there_is_nothing_yet(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json.tmp").write_text('{"na')  # killed at its first write
     resume(tmp_path / "run", tiny.recipe(epochs=1))
-    assert files(tmp_path / "run") == KEPT
+    assert names_in(tmp_path / "run") == KEPT
 
 
 # --- what a folder holds ------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def test_resume_begins_where_there_is_nothing_yet(tmp_path):
 def test_the_folder_says_what_was_run_and_on_what(tmp_path):
     recipe = tiny.recipe("tiny-bn")
     metrics = quietly(recipe, tmp_path / "run")
-    assert files(tmp_path / "run") == KEPT
+    assert names_in(tmp_path / "run") == KEPT
     read = {name: (tmp_path / "run" / name).read_text() for name in KEPT if not name.endswith("safetensors")}
     assert read["recipe.json"] == recipe.to_json()
     (session,) = json.loads(read["environment.json"])["sessions"]
@@ -229,7 +230,7 @@ def test_a_folder_of_another_recipe_is_refused(stopped):
 
 def test_other_data_are_refused(stopped):
     out, recipe = stopped
-    refused(out, recipe, "belongs to other data", data=tiny.data(val=49))
+    refused(out, recipe, "belongs to other data", sets=tiny.data(val=49))
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):
@@ -313,7 +314,7 @@ def test_a_full_disk_is_told_and_nothing_lost(stopped, name, tmp_path):
     assert_same_run(tmp_path / "undisturbed", out)
 
 
-def test_strides_of_the_optimisers_state_come_back(tmp_path):
+def test_strides_of_the_optimizers_state_come_back(tmp_path):
     laid_out = torch.arange(24.0).reshape(1, 2, 3, 4).contiguous(memory_format=torch.channels_last)
     path = tmp_path / "x.safetensors"
     checkpoints.save(path, {"t": laid_out, "s": torch.tensor(3)}, {"step": 1}, tmp_path / "before")
@@ -327,9 +328,8 @@ def test_strides_of_the_optimisers_state_come_back(tmp_path):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path):
-    from inception_lab import training
     from inception_lab.cli import main
-    from inception_lab.training import recipes
+    from inception_lab.training import recipes, trainer
 
     opened = []
 
@@ -337,7 +337,7 @@ def command(monkeypatch, tmp_path):
         opened.append((recipe, source))
         return tiny.data()
 
-    monkeypatch.setattr(training, "open_data", open_data)
+    monkeypatch.setattr(trainer, "open_data", open_data)
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny.recipe())
     monkeypatch.chdir(tmp_path)
     return lambda line: (main(["train", *line.split(), "--devices", "1"]), opened)
@@ -347,12 +347,12 @@ def test_the_command_trains_into_a_folder_and_resumes(command, tmp_path, capsys)
     status, opened = command("tiny --set epochs=1 --set seed=3 --data some/photographs --quiet")
     assert status == 0 and opened[0][1] == "some/photographs"
     assert (opened[0][0].epochs, opened[0][0].seed, opened[0][0].data) == (1, 3, "photographs")
-    assert files(tmp_path / "runs" / "tiny") == KEPT
+    assert names_in(tmp_path / "runs" / "tiny") == KEPT
     assert "top-1 error" in capsys.readouterr().out
     assert command("tiny --set epochs=1 --set seed=3 --data elsewhere/photographs --resume")[0] == 0
     assert "is a finished run" in capsys.readouterr().out
     assert command("runs/tiny/recipe.json --out again --quiet")[0] == 0
-    assert files(tmp_path / "again") == KEPT
+    assert names_in(tmp_path / "again") == KEPT
 
 
 def test_a_folder_with_broken_files_is_refused_or_they_are_left_out(tmp_path, monkeypatch, capsys):
@@ -368,7 +368,7 @@ def test_a_folder_with_broken_files_is_refused_or_they_are_left_out(tmp_path, mo
             Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
         (folder / "cut.png").write_bytes((folder / f"{number}.png").read_bytes()[:-40])
     monkeypatch.setitem(recipes.RECIPES, "tiny", tiny.recipe(batch=4, epochs=1))
-    monkeypatch.setattr("inception_lab.common.files.cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
     monkeypatch.chdir(tmp_path)
     line = ["train", "tiny", "--data", "photographs", "--devices", "1", "--quiet"]
     assert cli.main(line) == 2
@@ -395,4 +395,4 @@ def test_the_command_tells_what_is_wrong(command, line, status, message, tmp_pat
     (tmp_path / "file").touch()
     assert command(line)[0] == status
     assert message in capsys.readouterr().err
-    assert files(tmp_path) == ["file"]
+    assert names_in(tmp_path) == ["file"]

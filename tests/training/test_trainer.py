@@ -18,7 +18,7 @@ from inception_lab import build
 from inception_lab.common.checks import RunError
 from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.models.googlenet import Outputs
-from inception_lab.training.batches import Batches, in_order, normalise
+from inception_lab.training.batches import Batches, in_order, normalize
 from inception_lab.training.optimization import Average, learning_rate
 from inception_lab.training.runs import load_model
 from inception_lab.training.trainer import evaluate, loss, train
@@ -117,12 +117,12 @@ def test_what_a_transform_draws_does_not_depend_on_the_number_of_workers():
     assert not torch.equal(alone[0].sort(0).values, alone[4].sort(0).values)
 
 
-def test_images_are_normalised_and_laid_out():
+def test_images_are_normalized_and_laid_out():
     data, images = tiny.data(), tiny.InMemory(2, 0).images
-    made = normalise(images, data, tiny.recipe(channels_last=True))
+    made = normalize(images, data, tiny.recipe(channels_last=True))
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(made, (images / 255 - 0.4) / 0.25)
-    assert torch.equal(normalise(made, data, tiny.recipe()), made)  # floats have been normalised already
+    assert torch.equal(normalize(made, data, tiny.recipe()), made)  # floats have been normalized already
 
 
 @pytest.mark.parametrize("kind", [tiny.InMemory, tiny.Stripes])
@@ -134,7 +134,7 @@ def test_processes_share_the_validation_images_in_order(kind):
     for rank, share in enumerate(shares):
         images, labels = share[0]
         expected = [data.val[i] for i in range(rank, 21, 3)]
-        assert torch.equal(images, normalise(torch.stack([image for image, _ in expected]), data, recipe))
+        assert torch.equal(images, normalize(torch.stack([image for image, _ in expected]), data, recipe))
         assert labels.tolist() == [label for _, label in expected]
 
 
@@ -161,14 +161,14 @@ def by_hand(recipe, data, average=None):
     """The same training in plain PyTorch: SGD, one loss, batches and random numbers from `Batches`."""
     seed_all(seed_of(recipe.weights_seed, "weights"))
     model = build(recipe.network, 4)
-    optimiser = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
     batches, losses = Batches(recipe, data, CPU), []
     for epoch in range(recipe.epochs):
         for images, labels in batches.epoch(epoch):
             value = F.cross_entropy(model(images), labels)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             value.backward()
-            optimiser.step()
+            optimizer.step()
             losses.append(value.item())
             if average:
                 average.update(model)
@@ -252,7 +252,7 @@ def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path):
 
 
 def test_the_switches_train_too(tmp_path):
-    settings = dict(precision="bf16-mixed", channels_last=True, optimiser="adamw", learning_rate=0.01, weight_decay=0.1)
+    settings = dict(precision="bf16-mixed", channels_last=True, optimizer="adamw", learning_rate=0.01, weight_decay=0.1)
     quietly(tiny.recipe("tiny-bn", epochs=4, **settings), tmp_path / "run", tiny.data(128))
     rows = history(tmp_path / "run")
     assert rows[-1]["train_loss"] < rows[0]["train_loss"] < 2
@@ -309,8 +309,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_checkpoint(tmp_path,
 
 
 def test_an_infinite_weight_is_not_saved_as_a_good_checkpoint(tmp_path, monkeypatch):
-    def overflow(optimiser):
-        optimiser.param_groups[0]["params"][0].data.fill_(math.inf)
+    def overflow(optimizer):
+        optimizer.param_groups[0]["params"][0].data.fill_(math.inf)
 
     monkeypatch.setattr(torch.optim.SGD, "step", overflow)
     with pytest.raises(
