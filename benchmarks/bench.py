@@ -24,10 +24,10 @@ import torchvision
 from torch import nn
 
 from inception_lab.common.checks import check_one_of
-from inception_lab.costs.counting import count
+from inception_lab.costs import count
+from inception_lab.costs.speed import peak, timed
 from inception_lab.models.blocks import merge_ones
 from inception_lab.models.fast_twin import compiled, fast
-from inception_lab.models.fused import FusedConv
 from inception_lab.models.googlenet import from_torchvision
 from inception_lab.training.runs import git_commit
 from inception_lab.training.trainer import loss
@@ -193,16 +193,6 @@ def measure(calls: dict[str, Callable], device: str, rounds: int) -> dict[str, d
     return results
 
 
-def timed(call: Callable, device: str) -> float:
-    """Seconds that a call takes, until a GPU has finished too."""
-    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
-    wait()
-    start = time.perf_counter()
-    call()
-    wait()
-    return time.perf_counter() - start
-
-
 def peak_memory(call: Callable, device: str) -> float | None:
     """By how many MB (10⁶ bytes) a call's peak of memory exceeds what was in use before; None if nobody counts."""
     if device == "cuda":
@@ -248,22 +238,6 @@ class Others:
 
 
 # --- the limit
-
-
-def peak(device: str, dtype: torch.dtype, side: int = 2048, rounds: int = 8) -> float:
-    """The most multiply-accumulates a second of a product of two square matrices, over the ways that PyTorch has.
-
-    On a CPU `a @ b` may take another library (MKL) than convolutions do (oneDNN), and MKL is slower on some
-    processors; a 1×1 convolution is the same product in oneDNN, here with its weights in the order that it wants.
-    """
-    side = 8192 if device == "cuda" else side
-    a, b = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    image = a.T.reshape(1, side, 32, side // 32).contiguous(memory_format=LAST)  # a pixel is a row of `a`
-    convolution = FusedConv(b.T.reshape(side, side, 1, 1), relu=False)
-    ways = [lambda: a @ b, lambda: convolution(image)]
-    with torch.no_grad():
-        best = min(timed(way, device) for way in ways for _ in range(rounds))
-    return side**3 / best
 
 
 def environment(device: str) -> dict:

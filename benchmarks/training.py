@@ -19,8 +19,9 @@ import torch
 from inception_lab.models import zoo
 from inception_lab.training import recipes
 from inception_lab.training.batches import open_data
+from inception_lab.training.devices import make_fabric
 from inception_lab.training.optimization import build_optimizer
-from inception_lab.training.session import Session, make_fabric
+from inception_lab.training.session import Session
 from inception_lab.training.trainer import loss, train_epoch
 
 CORES = 2

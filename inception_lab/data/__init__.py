@@ -5,8 +5,10 @@ Augmentation(224)(images), evaluation_crops(images, 144)
 """
 
 from inception_lab.data import datasets
-from inception_lab.data.augment import Augmentation, crop_and_resize, distort, draw_boxes, evaluation_crops
+from inception_lab.data.augment import Augmentation, crop_and_resize, distort, draw_boxes
+from inception_lab.data.crops import evaluation_crops
 from inception_lab.data.datasets import load
+from inception_lab.data.pictures import normalize, photograph
 from inception_lab.data.shapes import Shapes
 
 __all__ = [
@@ -18,4 +20,6 @@ __all__ = [
     "draw_boxes",
     "evaluation_crops",
     "load",
+    "normalize",
+    "photograph",
 ]

@@ -9,16 +9,21 @@ data.classes[label], data.mean, data.std      # its name; what to normalize with
 """
 
 import difflib
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import CIFAR10
 
 from inception_lab.common import files
 from inception_lab.common.checks import DataError, check_one_of
+from inception_lab.common.seeds import seed_all
 from inception_lab.data.downloads import ARCHIVES, fetch
-from inception_lab.data.folders import Folder, fit
+from inception_lab.data.folders import Folder
+from inception_lab.data.pictures import fit
 from inception_lab.data.shapes import SPLITS, Shapes
 
 NAMES = ("shapes", *ARCHIVES)
@@ -135,6 +140,17 @@ def in_memory(data: Dataset, workers: int = 0) -> InMemory:
             images[done], labels[done] = image, label
             done += 1
     return InMemory(images, labels, data.classes, data.mean, data.std)
+
+
+def digest(classes: Sequence[str], *sets: Dataset) -> str:
+    """A short name for the content of some sets, from their classes, lengths and 64 samples of each."""
+    content = hashlib.sha256(repr((list(classes), *map(len, sets))).encode())
+    for data in sets:
+        for i in np.linspace(0, len(data) - 1, 64).astype(int).tolist():
+            seed_all(i)  # a set that augments what it gives
+            image, label = data[i]
+            content.update(image.numpy().tobytes() + repr((tuple(image.shape), int(label))).encode())
+    return content.hexdigest()[:16]
 
 
 def _together(samples: list):

@@ -7,9 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
@@ -17,6 +16,7 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import DataError, check_one_of
 from inception_lab.data.downloads import read_annotations
+from inception_lab.data.pictures import fit, read_rgb, to_rgb
 from inception_lab.data.shapes import SPLITS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -74,40 +74,7 @@ class Folder(Dataset):
         return torch.tensor([label for _, label in self.samples])
 
 
-def fit(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Scale the shorter side to `size` and cut the center square: (..., H, W) → (..., size, size)."""
-    return F.center_crop(F.resize(image, [size], antialias=True), [size, size])
-
-
 # --- reading ------------------------------------------------------------------------------------------------
-
-
-def read_rgb(path) -> Image.Image:
-    """An image file as 8-bit RGB, the right way up.
-
-    Gray, palette, CMYK and other modes are converted by Pillow; 16 bits of gray become 8 by dividing by 257,
-    so that white stays white; what is transparent shows white behind it; an EXIF orientation is carried out.
-    Raises OSError for a file that is broken, and ValueError for pixels whose range is not known.
-    """
-    with Image.open(path) as image:
-        return _to_rgb(image)
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(
-                f"{image.mode} pixels from {values.min()} to {values.max()}, where 0 to 65535 was expected"
-            )
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels, whose range is not known")
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
 
 
 def find_broken(paths: list[Path], records: Path | None = None) -> dict[Path, str]:
@@ -137,7 +104,7 @@ def _why_broken(path: Path) -> str:
             return "empty"
         with Image.open(path) as image:
             image.draft(None, (1, 1))  # a JPEG is read to its end, but only an eighth of its pixels computed
-            _to_rgb(image)
+            to_rgb(image)
     except Exception as error:  # decoders raise many kinds
         return str(error).replace(repr(str(path)), "the file") or type(error).__name__
     return ""

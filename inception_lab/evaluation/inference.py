@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,13 +23,13 @@ from tqdm.auto import tqdm
 from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import datasets
-from inception_lab.data.augment import CROPS, SCALES, evaluation_crops
-from inception_lab.data.folders import fit
+from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
+from inception_lab.data.pictures import fit, normalize
 from inception_lab.evaluation.predictions import Predictions
-from inception_lab.training.batches import Data, normalize
+from inception_lab.training.batches import Data
+from inception_lab.training.devices import make_fabric
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.runs import load_model
-from inception_lab.training.session import make_fabric
+from inception_lab.training.weights import load_model
 
 FORMAT = "inception-lab predictions 1"
 SAVE_EVERY = 60.0  # seconds between two writings of what has been computed
@@ -105,21 +104,12 @@ def open_images(
     if isinstance(data, Dataset):
         if length is not None:
             raise ValueError("length must not be given with a set of images: choose them with datasets.Part")
-        return data, digest(data)
+        return data, datasets.digest(data.classes, data)
     images = datasets.load(data, split, length=length, skip_broken=skip_broken)
-    name = digest(images)
+    name = datasets.digest(images.classes, images)
     if data == "shapes":  # the same scenes
         images = datasets.load(data, split, size=recipe.image_size, length=length)
     return images, name
-
-
-def digest(images: Dataset) -> str:
-    """A short name for a set, from its classes, its length and 64 of its images with their classes."""
-    content = hashlib.sha256(repr((list(images.classes), len(images))).encode())
-    for i in np.linspace(0, len(images) - 1, 64).astype(int).tolist():
-        image, label = images[i]
-        content.update(image.numpy().tobytes() + repr((tuple(image.shape), int(label))).encode())
-    return content.hexdigest()[:16]
 
 
 def check_classes(run: str | Path, given: list[str], trained: list[str]) -> None:
@@ -159,7 +149,7 @@ def compute(model, data: Data, recipe: Recipe, fabric, crops: int | None, batch:
         probabilities = []
         for some in torch.cat([group.flatten(0, 1) for group in seen]).split(batch):
             with fabric.autocast():
-                logits = model(normalize(some, data, recipe))
+                logits = model(normalize(some, data.mean, data.std, channels_last=recipe.channels_last))
             probabilities.append(logits.float().softmax(1))
         yield torch.stack([of_image.mean(0) for of_image in torch.cat(probabilities).split(counts)]).cpu(), labels
 

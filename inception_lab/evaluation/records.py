@@ -23,7 +23,8 @@ from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.evaluation.predictions import Predictions
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.runs import HEADS, RunFolder
+from inception_lab.training.runs import RunFolder
+from inception_lab.training.weights import HEADS
 
 PLACE = files.recorded("runs")
 FILES = ("recipe.json", "environment.json", "history.csv", "metrics.json")
@@ -145,9 +146,7 @@ def worst(p: Predictions, images, count: int = 12) -> bytes:
 
     Raises ValueError for images that are not those of the predictions.
     """
-    from inception_lab.evaluation.inference import digest  # here, because it takes seconds to import what evaluates
-
-    if digest(images) != p.data:
+    if datasets.digest(images.classes, images) != p.data:
         raise ValueError(f"data must be the images that {', '.join(p.models)} was evaluated on")
     numbers = p.mistakes(count)
     pictures = torch.stack([images[i][0] for i in numbers])

@@ -26,10 +26,11 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import datasets
 from inception_lab.training.batches import Data, in_order, open_data
+from inception_lab.training.devices import make_fabric, on_rank_zero
 from inception_lab.training.recipes import RECIPES, Recipe
-from inception_lab.training.runs import RunFolder, load_model
-from inception_lab.training.session import make_fabric, on_rank_zero
+from inception_lab.training.runs import RunFolder
 from inception_lab.training.trainer import train
+from inception_lab.training.weights import load_model
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from tqdm.auto import tqdm
 from inception_lab import lens
 from inception_lab.common.checks import DataError, RunError
 from inception_lab.data import datasets
-from inception_lab.evaluation.inference import digest, source
+from inception_lab.data.datasets import digest
+from inception_lab.evaluation.inference import source
 from inception_lab.explorer import measure, page, sprites
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
 from inception_lab.explorer.stages import CLASSES, Stage, choose_stages, find_stages
 from inception_lab.lens.network import Network
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 LENGTH = 2000  # images, unless more or fewer are asked for
 MEMORY = 2e9  # bytes that the images may take

@@ -8,9 +8,9 @@ lens.grad_cam(network, images, "ring")
 lens.visualize(network, [lens.channel("inception_4a.five:12")], size=128)
 """
 
+from inception_lab.data.pictures import photograph
 from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlusion
 from inception_lab.lens.deepdream import deep_dream
-from inception_lab.lens.images import photograph
 from inception_lab.lens.network import Network, best_run, open_run
 from inception_lab.lens.objectives import Objective, channel, diversity, logit, path, unit
 from inception_lab.lens.parametrizations import Fourier, Pixels

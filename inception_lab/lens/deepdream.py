@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from inception_lab.lens.images import photograph
+from inception_lab.data.pictures import photograph
 from inception_lab.lens.network import Network
 from inception_lab.lens.objectives import Batch, Objective, path
 

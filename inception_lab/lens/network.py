@@ -19,7 +19,7 @@ from inception_lab import costs
 from inception_lab.common import files
 from inception_lab.models.blocks import ConvUnit
 from inception_lab.models.googlenet import GoogLeNet
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 DRAWN = "shapes"  # the one data tier that holds no photographs
 

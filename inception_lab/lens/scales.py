@@ -20,7 +20,7 @@ from inception_lab.lens.network import Network
 from inception_lab.lens.scale_tuning import tuning
 from inception_lab.lens.scores import recalibrate
 from inception_lab.models import zoo
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 PAIRS = (("five", "one"), ("three", "one"), ("five", "three"))  # larger kernel, smaller kernel
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlusion
 from inception_lab.lens.network import Network
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)  # shares of a map's largest value
 

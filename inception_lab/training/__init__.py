@@ -5,13 +5,15 @@ load_model("runs/shapes-laptop")      # the trained network, and what belongs to
 """
 
 from inception_lab.common.checks import RunError
-from inception_lab.training.batches import Batches, Data, normalize, open_data
+from inception_lab.training.batches import Batches, Data, open_data
+from inception_lab.training.devices import make_fabric
 from inception_lab.training.gradients import differences, gradients
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
-from inception_lab.training.runs import RunFolder, load_model
-from inception_lab.training.session import Session, make_fabric
+from inception_lab.training.runs import RunFolder
+from inception_lab.training.session import Session
 from inception_lab.training.trainer import loss, train
+from inception_lab.training.weights import load_model
 
 __all__ = [
     "PAPER",
@@ -30,7 +32,6 @@ __all__ = [
     "load_model",
     "loss",
     "make_fabric",
-    "normalize",
     "open_data",
     "train",
 ]

@@ -4,17 +4,16 @@ Every choice by chance is a function of the recipe's seed and the place in the r
 was drawn before it. That is why a run can be taken up at any step, with any number of worker processes.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from inception_lab.common.seeds import seed_all, seed_of
+from inception_lab.data.pictures import fit, normalize
 from inception_lab.training.recipes import Recipe
 
 
@@ -63,7 +62,7 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
         train = datasets.Part(train, transform=augment.transform())
     on_device = augment if recipe.in_memory and recipe.augmentation != "none" else None
     if on_device is None and held != size:
-        on_device = partial(resize, size=size)
+        on_device = partial(fit, size=size)
     return Data(train, val, val.classes, val.mean, val.std, on_device)
 
 
@@ -72,17 +71,6 @@ def check_memory(images: int, size: int, limit: float = 16e9) -> None:
     if images * 3 * size**2 > limit:
         wanted = f"{images:,} images of {size}×{size} pixels are {images * 3 * size**2 / 1e9:.0f} GB"
         raise ValueError(f"in_memory must be false for these data: {wanted}, over the {limit / 1e9:.0f} GB allowed")
-
-
-def digest(data: Data) -> str:
-    """A short name for the content of both sets, from their classes, sizes and 64 samples of each."""
-    content = hashlib.sha256(repr((list(data.classes), len(data.train), len(data.val))).encode())
-    for dataset in (data.train, data.val):
-        for i in np.linspace(0, len(dataset) - 1, 64).astype(int).tolist():
-            seed_all(i)  # a set that augments what it gives
-            image, label = dataset[i]
-            content.update(image.numpy().tobytes() + repr((tuple(image.shape), int(label))).encode())
-    return content.hexdigest()[:16]
 
 
 class Batches:
@@ -113,7 +101,7 @@ class Batches:
         for number, (images, labels) in enumerate(self.read(order, epoch), start * self.recipe.accumulation):
             seed_all(seed_of(self.recipe.seed, "part", epoch, number, self.rank))
             images = self.data.augment(images) if self.data.augment else images
-            yield normalize(images, self.data, self.recipe), labels
+            yield normalize(images, self.data.mean, self.data.std, channels_last=self.recipe.channels_last), labels
 
     def order(self, epoch: int, start: int = 0) -> list[torch.Tensor]:
         """The numbers of the images of each part that this process computes, from a step on."""
@@ -145,15 +133,8 @@ def in_order(data: Data, recipe: Recipe, device, rank: int = 0, processes: int =
         batches = load(share, recipe, device, batch_size=size)
     for images, labels in batches:
         if images.shape[-1] == recipe.memory_size != recipe.image_size:
-            images = resize(images, recipe.image_size)
-        yield normalize(images, data, recipe), labels
-
-
-def resize(images: torch.Tensor, size: int) -> torch.Tensor:
-    """Square images that are held in memory, at the size that the network sees."""
-    from inception_lab.data.folders import fit
-
-    return fit(images, size)
+            images = fit(images, recipe.image_size)
+        yield normalize(images, data.mean, data.std, channels_last=recipe.channels_last), labels
 
 
 def load(dataset: Dataset, recipe: Recipe, device: torch.device, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -172,11 +153,3 @@ class Seeded(Dataset):
         i, seed = place
         seed_all(seed)
         return self.dataset[i]
-
-
-def normalize(images: torch.Tensor, data: Data, recipe: Recipe) -> torch.Tensor:
-    """uint8 (N, 3, H, W) → floats with mean 0 and deviation 1 in each channel, in the recipe's memory layout."""
-    if images.dtype == torch.uint8:
-        mean, std = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (data.mean, data.std))
-        images = (images / 255 - mean) / std
-    return images.contiguous(memory_format=torch.channels_last if recipe.channels_last else torch.contiguous_format)

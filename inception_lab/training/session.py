@@ -1,6 +1,5 @@
 """What a training run consists of: network, optimizer, averaged weights, place and history, kept in its folder."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,10 +12,12 @@ from torchmetrics.classification import MulticlassAccuracy
 from inception_lab import costs
 from inception_lab.common.checks import RunError
 from inception_lab.common.seeds import seed_all, seed_of
+from inception_lab.data.datasets import digest
 from inception_lab.models import zoo
 from inception_lab.models.blocks import merge_ones
 from inception_lab.training import checkpoints, runs
-from inception_lab.training.batches import Batches, Data, digest, in_order
+from inception_lab.training.batches import Batches, Data, in_order
+from inception_lab.training.devices import on_rank_zero
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe
@@ -113,7 +114,11 @@ class Session:
     def open(self, resume: bool) -> dict | None:
         """Make or take up the run folder, and go to where its last checkpoint stands; the metrics if it is finished."""
         fabric, folder = self.fabric, self.folder
-        data = {"name": self.recipe.data, "digest": digest(self.data), "classes": len(self.data.classes)}
+        data = {
+            "name": self.recipe.data,
+            "digest": digest(self.data.classes, self.data.train, self.data.val),
+            "classes": len(self.data.classes),
+        }
         data |= {"train_images": len(self.data.train), "val_images": len(self.data.val)}
         environment = runs.environment(fabric.device, fabric.world_size, data)
         on_rank_zero(fabric, folder.open, self.recipe, environment, resume)
@@ -167,14 +172,6 @@ def error(metric: MulticlassAccuracy) -> float:
     return round(100 - 100 * metric.compute().item(), 4)
 
 
-def make_fabric(recipe: Recipe, accelerator: str = "auto", devices: int | str = "auto", nodes: int = 1) -> Fabric:
-    """Fabric for these devices; for those that torchrun has started a process for, where it has."""
-    if "LOCAL_WORLD_SIZE" in os.environ:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
-    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=recipe.precision)
-
-
 def check_network(recipe: Recipe, num_classes: int) -> int:
     """How many parameters are trained. Raises ValueError unless the network takes the recipe's options and images."""
     if num_classes < 2:
@@ -184,17 +181,3 @@ def check_network(recipe: Recipe, num_classes: int) -> int:
         return costs.count(recipe.network, size, training=True, num_classes=num_classes, **options).params
     except TypeError as error:
         raise ValueError(f"options {options} do not go with the network {recipe.network!r}: {error}") from error
-
-
-def on_rank_zero(fabric: Fabric, function, *arguments):
-    """The result of a call that one process makes. A RunError that it raises is raised in all, so that none hangs."""
-    result = error = None
-    if fabric.is_global_zero:
-        try:
-            result = function(*arguments)
-        except RunError as raised:
-            error = raised
-    result, error = fabric.broadcast((result, error))
-    if error is not None:
-        raise error
-    return result

@@ -20,8 +20,9 @@ from torchmetrics import MeanMetric
 
 from inception_lab.training import recipes
 from inception_lab.training.batches import Data, open_data
+from inception_lab.training.devices import make_fabric
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.session import Session, accuracy, error, make_fabric
+from inception_lab.training.session import Session, accuracy, error
 
 
 def train(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from inception_lab.data.augment import evaluation_crops
+from inception_lab.data.crops import evaluation_crops
 
 
 def coordinates(height, width):

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from inception_lab.common.checks import DataError
-from inception_lab.data.folders import Folder, find_broken, read_rgb
+from inception_lab.data.folders import Folder, find_broken
+from inception_lab.data.pictures import read_rgb
 
 CROSS = np.zeros((6, 8, 3), np.uint8)  # different in every corner
 CROSS[:3, :4], CROSS[:3, 4:], CROSS[3:, :4] = (255, 0, 0), (0, 255, 0), (0, 0, 255)

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import tiny
 import torch
-from inception_lab.evaluation.predictions import Predictions, average, choose, ladder
 from PIL import Image
 from safetensors.torch import load_file, save
 from tiny import quietly
@@ -21,8 +20,9 @@ from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.evaluation import inference
 from inception_lab.evaluation.inference import predict
-from inception_lab.training.runs import load_model
+from inception_lab.evaluation.predictions import Predictions, average, choose, ladder
 from inception_lab.training.trainer import train
+from inception_lab.training.weights import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["a", "b", "c", "d"]
@@ -329,9 +329,9 @@ def seen(monkeypatch):
     """How many images the network has been shown since the list was emptied."""
     shown = []
 
-    def counting(images, *arguments):
+    def counting(images, *arguments, **options):
         shown.extend(range(len(images)))
-        return normalize(images, *arguments)
+        return normalize(images, *arguments, **options)
 
     normalize = inference.normalize
     monkeypatch.setattr(inference, "normalize", counting)

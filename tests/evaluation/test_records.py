@@ -6,7 +6,6 @@ import shutil
 import pytest
 import tiny
 import torch
-from inception_lab.evaluation.predictions import Predictions
 from safetensors.torch import save_file
 from torchvision.io import write_png
 
@@ -15,8 +14,10 @@ from inception_lab.common import files
 from inception_lab.data import datasets
 from inception_lab.evaluation import inference, records
 from inception_lab.evaluation.inference import predict
-from inception_lab.training.runs import RunError, load_model
+from inception_lab.evaluation.predictions import Predictions
+from inception_lab.training.runs import RunError
 from inception_lab.training.trainer import train
+from inception_lab.training.weights import load_model
 
 
 @pytest.fixture(scope="module")

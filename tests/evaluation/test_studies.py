@@ -28,7 +28,7 @@ from inception_lab.evaluation.studies import COLUMNS, STUDIES, Study, compare, r
 from inception_lab.models import zoo
 from inception_lab.training.optimization import learning_rate
 from inception_lab.training.recipes import RECIPES, Recipe
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RECORDS = sorted((Path(__file__).parents[2] / "data" / "studies").glob("*.csv"))

@@ -162,7 +162,7 @@ def test_the_class_of_a_unit_is_the_one_that_most_of_its_patches_show(out, state
 
 
 def test_inputs_are_weights_times_the_deviation_of_what_they_read(out, state, run, network, images):
-    from inception_lab.training.runs import load_model
+    from inception_lab.training.weights import load_model
 
     model, _ = load_model(run)  # with its batch normalization, which lens folds into the convolutions
     reads = {"conv1": network.normalize(images.images), "linear": None}

@@ -9,7 +9,7 @@ from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens import recorded, scales, scores
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 RUN = files.recorded("runs") / "shapes-laptop"
 DATA = Shapes("test", length=30)

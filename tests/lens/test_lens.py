@@ -9,12 +9,12 @@ from torch import nn
 from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.datasets import Part
-from inception_lab.data.folders import fit
+from inception_lab.data.pictures import fit
 from inception_lab.data.shapes import Shapes, draw
 from inception_lab.lens.images import batches
 from inception_lab.lens.scale_tuning import Tuning, rescaled
 from inception_lab.models import zoo
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 RUN = files.recorded("runs") / "shapes-laptop"
 FIVE = "inception_4a.five"

@@ -19,7 +19,7 @@ from inception_lab.models.designs import Row
 from inception_lab.models.fast_twin import PIXELS_AT_ONCE, Twin, fast
 from inception_lab.models.fused import ONEDNN, SHAPES_KEPT, FusedConv, FusedResponseNorm
 from inception_lab.models.googlenet import GoogLeNet
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 
 def randomize(model, seed=0):

@@ -7,7 +7,7 @@ import torch
 from torchvision.io import write_png
 
 from inception_lab.common import files
-from inception_lab.data.folders import fit
+from inception_lab.data.pictures import fit
 from inception_lab.data.shapes import Shapes
 from inception_lab.evaluation.inference import predict, views
 from inception_lab.training.batches import Batches, check_memory, in_order, open_data

@@ -14,8 +14,8 @@ from torchvision.transforms.v2.functional import resize
 from inception_lab.common import files
 from inception_lab.evaluation.inference import predict
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.runs import load_model
 from inception_lab.training.trainer import train
+from inception_lab.training.weights import load_model
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.slow]
 

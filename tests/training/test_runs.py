@@ -19,7 +19,7 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError
 from inception_lab.data.shapes import Shapes
 from inception_lab.training import checkpoints
-from inception_lab.training.runs import load_model
+from inception_lab.training.weights import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIMED = ("seconds", "images_per_second", "waiting_percent")

@@ -17,11 +17,12 @@ from torch.nn import functional as F
 from inception_lab import build
 from inception_lab.common.checks import RunError
 from inception_lab.common.seeds import seed_all, seed_of
+from inception_lab.data.pictures import normalize
 from inception_lab.models.googlenet import Outputs
-from inception_lab.training.batches import Batches, in_order, normalize
+from inception_lab.training.batches import Batches, in_order
 from inception_lab.training.optimization import Average, learning_rate
-from inception_lab.training.runs import load_model
 from inception_lab.training.trainer import evaluate, loss, train
+from inception_lab.training.weights import load_model
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -119,10 +120,10 @@ def test_what_a_transform_draws_does_not_depend_on_the_number_of_workers():
 
 def test_images_are_normalized_and_laid_out():
     data, images = tiny.data(), tiny.InMemory(2, 0).images
-    made = normalize(images, data, tiny.recipe(channels_last=True))
+    made = normalize(images, data.mean, data.std, channels_last=True)
     assert made.is_contiguous(memory_format=torch.channels_last)
     assert torch.allclose(made, (images / 255 - 0.4) / 0.25)
-    assert torch.equal(normalize(made, data, tiny.recipe()), made)  # floats have been normalized already
+    assert torch.equal(normalize(made, data.mean, data.std), made)  # floats have been normalized already
 
 
 @pytest.mark.parametrize("kind", [tiny.InMemory, tiny.Stripes])
@@ -134,7 +135,7 @@ def test_processes_share_the_validation_images_in_order(kind):
     for rank, share in enumerate(shares):
         images, labels = share[0]
         expected = [data.val[i] for i in range(rank, 21, 3)]
-        assert torch.equal(images, normalize(torch.stack([image for image, _ in expected]), data, recipe))
+        assert torch.equal(images, normalize(torch.stack([image for image, _ in expected]), data.mean, data.std))
         assert labels.tolist() == [label for _, label in expected]
 
 

@@ -1,0 +1,30 @@
+"""Where a run computes: Fabric's devices and processes, and what the first process does for all."""
+
+import os
+
+from lightning_fabric import Fabric
+
+from inception_lab.common.checks import RunError
+from inception_lab.training.recipes import Recipe
+
+
+def make_fabric(recipe: Recipe, accelerator: str = "auto", devices: int | str = "auto", nodes: int = 1) -> Fabric:
+    """Fabric for these devices; for those that torchrun has started a process for, where it has."""
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=recipe.precision)
+
+
+def on_rank_zero(fabric: Fabric, function, *arguments):
+    """The result of a call that one process makes. A RunError that it raises is raised in all, so that none hangs."""
+    result = error = None
+    if fabric.is_global_zero:
+        try:
+            result = function(*arguments)
+        except RunError as raised:
+            error = raised
+    result, error = fabric.broadcast((result, error))
+    if error is not None:
+        raise error
+    return result
