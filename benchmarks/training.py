@@ -21,8 +21,7 @@ from inception_lab.training import recipes
 from inception_lab.training.batches import open_data
 from inception_lab.training.devices import make_fabric
 from inception_lab.training.optimization import build_optimizer
-from inception_lab.training.session import Session
-from inception_lab.training.trainer import loss, train_epoch
+from inception_lab.training.trainer import Trainer, loss
 
 CORES = 2
 
@@ -43,8 +42,8 @@ def main() -> None:
     recipe = recipe.with_settings([f"train_images={args.steps * recipe.batch}", f"epochs={args.rounds + 1}"])
     data = open_data(recipe)
     with tempfile.TemporaryDirectory() as folder:
-        run = Session(recipe, data, make_fabric(recipe, "cpu", 1), folder, progress=False)
-        loops = {"plain": plain(recipe, data), "library": lambda: train_epoch(run)}
+        run = Trainer(recipe, data, make_fabric(recipe, "cpu", 1), folder, progress=False)
+        loops = {"plain": plain(recipe, data), "library": run.train_epoch}
         rates = {name: [] for name in loops}
         for number in range(args.rounds + 1):
             for name in list(loops)[:: 1 if number % 2 else -1]:
