@@ -5,6 +5,7 @@ load_model("runs/shapes-laptop")      # the trained network, and what belongs to
 """
 
 from inception_lab.common.checks import RunError
+from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.training import checkpoints
 from inception_lab.training.batches import Batches, Data, open_data
 from inception_lab.training.devices import make_fabric
@@ -35,5 +36,7 @@ __all__ = [
     "loss",
     "make_fabric",
     "open_data",
+    "seed_all",
+    "seed_of",
     "train",
 ]
