@@ -1,5 +1,7 @@
 """Designs for experiments: equal cost where it is promised, one thing changed and nothing else."""
 
+import hashlib
+
 import pytest
 import torch
 
@@ -187,3 +189,27 @@ def test_every_kind_of_module_can_be_built_and_run():
     for modules in MODULES:
         model = build("googlenet-laptop", 10, modules=modules, aux=False).eval()
         assert model(torch.randn(1, 3, 64, 64)).shape == (1, 10), modules
+
+
+# What the variants of published designs were when every stored study was run. A table that changes silently would
+# change what a study's row means.
+DIGESTS = {
+    "googlenet": "a861f25e77296cf8",
+    "googlenet-laptop": "57a9cf7623eb9436",
+    "googlenet-bn-32": "219d59b0e8d22f82",
+    "googlenet-uva": "e88e831f8a2a38d5",
+    "inception-v2": "08704baac91b5f22",
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_every_variant_is_the_design_that_it_always_was(name):
+    found = hashlib.sha256()
+    for modules in MODULES:
+        try:
+            design = vary(DESIGNS[name], modules)
+        except (TypeError, ValueError):  # not every kind of module goes with every design
+            continue
+        found.update(repr((modules, design.table, design.three_by_three, design.five_by_five)).encode())
+        found.update(repr((design.separable, design.residual, design.aux_after)).encode())
+    assert found.hexdigest()[:16] == DIGESTS[name]
