@@ -81,7 +81,7 @@ FIND_PYTHON = for below in 14 99; do for python in $(or $(PYTHON),python3 python
 NO_PYTHON = Inception Lab needs Python 3.11 or newer with its venv module \
 	(Debian and Ubuntu: apt install python3-venv); if yours has another name, say for example: make PYTHON=python3.12 lab
 
-# The stamp is written last, so that an interrupted installation is taken up again.
+# The stamp is written last, so that an interrupted installation is resumed.
 $(STAMP): pyproject.toml constraints.txt
 	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || { \
 		python=$$($(FIND_PYTHON)); \
