@@ -51,8 +51,8 @@ def test_grad_cam_is_its_formula(network, batch):
     maps = lens.grad_cam(network, images, labels, "inception_4e")
     values = network.extract(images, ["inception_4e", "inception_5b"])["inception_4e"].detach().requires_grad_()
     x = values
-    for stage in network.network.stages[network.network.stages.index("inception_4e") + 1 :]:
-        x = getattr(network.network, stage)(x)
+    for stage in network.model.stages[network.model.stages.index("inception_4e") + 1 :]:
+        x = getattr(network.model, stage)(x)
     (gradient,) = torch.autograd.grad(x[range(6), labels].sum(), values)
     by_hand = (values * gradient.mean((2, 3), keepdim=True)).sum(1).relu()
     enlarged = torch.nn.functional.interpolate(by_hand[:, None], (64, 64), mode="bilinear", align_corners=False)[:, 0]
@@ -163,7 +163,7 @@ def test_shuffling_keeps_the_weights_and_loses_what_they_know(network):
     blank, (images, labels) = controls.shuffled(RUN, seed=1), DATA.batch(range(30))
     model = load_model(RUN)[0]
     old = torch.cat([p.flatten() for p in model.linear.parameters()])
-    new = torch.cat([p.flatten() for p in blank.network.linear.parameters()])
+    new = torch.cat([p.flatten() for p in blank.model.linear.parameters()])
     assert torch.equal(old.sort().values, new.sort().values) and not torch.equal(old, new)
     right = [(n(images).argmax(1) == labels).float().mean().item() for n in (network, blank)]
     assert right[0] > 0.9 and right[1] < 0.4
@@ -223,7 +223,7 @@ def test_the_recorded_tables_are_what_the_code_computes(network):
 
 def test_the_new_network_has_the_weights_that_training_began_with():
     one, other = controls.untrained(RUN, images=32), controls.untrained(RUN, images=32)
-    assert torch.equal(one.network.conv1.conv.weight, other.network.conv1.conv.weight)
+    assert torch.equal(one.model.conv1.conv.weight, other.model.conv1.conv.weight)
     images, labels = DATA.batch(range(30))
     assert (one(images).argmax(1) == labels).float().mean() < 0.5
 
