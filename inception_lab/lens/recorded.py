@@ -30,7 +30,7 @@ def place() -> Path:
 
 def read(name: str) -> pd.DataFrame:
     """A recorded table by its name, "scales" or "attributions"; ValueError where it has not been made."""
-    path = place() / f"{name}.csv"
+    path = files.recorded("lens", f"{name}.csv")
     if not path.is_file():
         raise ValueError(f"there is no {path}: `python -m inception_lab.lens.recorded` makes it")
     return pd.read_csv(path)

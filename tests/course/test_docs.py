@@ -17,7 +17,7 @@ from torchvision.io import write_png
 from inception_lab import cli, count
 from inception_lab.data import datasets
 from inception_lab.data.shapes import Shapes
-from inception_lab.evaluation import studies
+from inception_lab.evaluation import STUDIES, read_study, studies
 from inception_lab.training import recipes
 
 ROOT = Path(__file__).parents[2]
@@ -70,8 +70,8 @@ def test_all_seeds_of_a_recipe_are_asked_for_and_resumable():
 def test_the_table_of_the_ablations_is_what_the_counter_says():
     text = (ROOT / "docs" / "gpu-runs.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.partition("| arm |")[2].splitlines()[2:]]
-    stated = {row[0]: (row[1], row[2]) for row in rows[: len(studies.STUDIES["ablations"].arms)]}
-    study, counted = studies.STUDIES["ablations"], {}
+    stated = {row[0]: (row[1], row[2]) for row in rows[: len(STUDIES["ablations"].arms)]}
+    study, counted = STUDIES["ablations"], {}
     for arm in study.arms:
         recipe = study.recipe_of(arm, 0)
         cost = count(recipe.network, recipe.image_size, num_classes=10, **recipe.options)
@@ -130,7 +130,7 @@ def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(p
     ]
     rungs = pd.read_csv(place / "data" / "ladders" / "tiny-imagenet.csv")
     assert list(zip(rungs["crops"], rungs["models"], strict=True)) == [(c, n) for c in (1, 10, 144) for n in (1, 2, 3)]
-    assert len(studies.read(place / "studies" / "ablations.csv")) == 2
+    assert len(read_study(place / "studies" / "ablations.csv")) == 2
 
 
 def adapted(words, place):

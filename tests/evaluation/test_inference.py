@@ -416,7 +416,7 @@ def test_a_broken_file_is_computed_again(run, seen, content):
 
 def test_a_folder_that_cannot_be_written_to_is_told_before_any_work(run, seen):
     (run / "predictions").write_text("in the way")
-    with pytest.raises(RunError, match="predictions.*; store=False .--no-store. evaluates without keeping anything"):
+    with pytest.raises(RunError, match="predictions.*; store=False .--no-store. evaluates without storing anything"):
         evaluate(run, val())
     assert not seen
     assert len(evaluate(run, val(), store=False).labels) == 50
