@@ -7,7 +7,7 @@ compare(read_study("kernels"))
 from inception_lab.evaluation.comparison import compare
 from inception_lab.evaluation.inference import predict
 from inception_lab.evaluation.predictions import Predictions, average, ladder
-from inception_lab.evaluation.records import recorded_run, recorded_runs
+from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs
 from inception_lab.evaluation.scaling import forecast
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.evaluation.study_run import run_study
@@ -24,6 +24,7 @@ __all__ = [
     "ladder",
     "predict",
     "read_study",
+    "recorded_predictions",
     "recorded_run",
     "recorded_runs",
     "run_study",

@@ -80,7 +80,8 @@ def record(
 
     name: by default the run folder's. into: by default data/runs. weights: False leaves model.safetensors out, to save
     space. note: what a reader must know of the data, such as "JPEG copy"; it is kept in note.txt and shown in the
-    overview. data: a tier or a folder, from which the pictures of the worst mistakes are taken (see `mistakes`), where the run holds predictions.
+    overview. data: a tier or a folder, from which the pictures of the worst mistakes are taken (see `mistakes`), where
+    the run holds predictions.
     every_class: keep the probabilities of all classes, also of many, in half precision: a ladder needs them.
 
     What `evaluate` has kept in the run folder is copied too. Raises RunError for a folder that holds no finished run,

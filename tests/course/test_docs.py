@@ -50,12 +50,12 @@ def arguments(words):
 def test_every_command_is_one_that_the_library_takes(page):
     assert commands(page) or page.stem not in ("gpu-runs", "scaling")
     for words in commands(page):
-        args = cli._parser().parse_args(arguments(words))
-        if args.run is cli._train:
+        args = cli.make_parser().parse_args(arguments(words))
+        if args.function is cli.train_network:
             recipe = recipes.find(args.recipe).with_settings(args.set)
             assert recipe.data == "imagenet" or Path(args.data).name.removesuffix("-jpeg").startswith(recipe.data)
             assert args.devices == "auto" or recipe.batch % (int(args.devices) * args.nodes) == 0
-        if args.run is cli._study:
+        if args.function is cli.run_study:
             assert studies.find(args.name)
 
 
