@@ -121,15 +121,14 @@ def best_run(place: str | Path | None = None) -> Path:
 
     from inception_lab.training.recipes import Recipe
 
-    place = files.recorded("runs") if place is None else Path(place)
-    found = []
-    for weights in sorted(place.glob("*/model.safetensors")):
+    pattern, found = "*/model.safetensors", []
+    for weights in files.all_recorded("runs", pattern) if place is None else sorted(Path(place).glob(pattern)):
         if (weights.parent / "metrics.json").exists():
             recipe = Recipe.from_json((weights.parent / "recipe.json").read_text(encoding="utf-8"))
             error = json.loads((weights.parent / "metrics.json").read_text(encoding="utf-8"))["val_top1_error"]
             found.append((recipe.data == DRAWN, error, weights.parent))
     if not found:
-        raise ValueError(f"place must hold finished run folders with weights, and {place} holds none")
+        raise ValueError(f"place must hold finished run folders with weights, and {place or 'data/runs'} holds none")
     return min(found)[2]
 
 
