@@ -103,7 +103,7 @@ def test_citation_names_authors_license_and_paper():
     assert citation["license"] == PROJECT["license"]
     (paper,) = citation["references"]
     assert paper["identifiers"][0]["value"] == "arXiv:1409.4842"
-    assert [author["family-names"] for author in paper["authors"]][0] == "Szegedy"
+    assert paper["authors"][0]["family-names"] == "Szegedy"
 
 
 # --- README -------------------------------------------------------------------------------------------------
