@@ -172,6 +172,7 @@ def torchvision_classifier(name):
         return torchvision.models.get_model(name, weights=None, **options)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_torch_on_every_classifier_of_torchvision_within_90_seconds():
     names = torchvision.models.list_models(module=torchvision.models)
     start = time.perf_counter()

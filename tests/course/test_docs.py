@@ -15,7 +15,7 @@ import torch
 from torchvision.io import write_png
 
 from inception_lab import cli, count
-from inception_lab.data import datasets
+from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.evaluation import studies
 from inception_lab.training import recipes
@@ -93,7 +93,7 @@ def draw(folder, train, val, size):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache", lambda: tmp_path / "cache")
     return tmp_path
 
 
