@@ -104,9 +104,6 @@ def small(words):
         words += [word for setting in SMALL for word in ("--set", setting)]
     if words[0] == "study":
         words += ["--arms", "batch norm", "naive modules", "--seeds", "1", "--out", "studies/ablations.csv"]
-    if words[0] == "bench":
-        words[words.index("cuda")] = "cpu"
-        return [*words, "--batches", "1", "--rounds", "2", "--no-compile"]
     if words[0] == "record" and "--into" not in words:
         words += ["--into", "data/runs"]
     if words[0] == "ladder" and "--kept" not in words:
