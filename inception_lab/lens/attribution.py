@@ -22,7 +22,7 @@ def grad_cam(network: Network, images: torch.Tensor, targets=None, layer: str | 
     """
     images, targets = prepared(network, images, targets)
     layer = last_module(network) if layer is None else check_names(network, layer, "layer")[0]
-    method = LayerGradCam(network, network.network.get_submodule(layer))
+    method = LayerGradCam(network, network.model.get_submodule(layer))
     maps = method.attribute(images.requires_grad_(), targets, relu_attributions=True).detach()
     return functional.interpolate(maps, images.shape[2:], mode="bilinear", align_corners=False)[:, 0].float()
 
@@ -82,4 +82,4 @@ def prepared(network: Network, images: torch.Tensor, targets) -> tuple[torch.Ten
 
 def last_module(network: Network) -> str:
     """The last stage that has a map."""
-    return [stage for stage in network.network.stages if stage.startswith("inception")][-1]
+    return [stage for stage in network.model.stages if stage.startswith("inception")][-1]

@@ -82,5 +82,5 @@ def resized(picture: torch.Tensor, sides) -> torch.Tensor:
 
 def _middle(network: Network) -> str:
     """The module in the middle of the network, inception_4c in GoogLeNet."""
-    modules = [stage for stage in network.network.stages if stage.startswith("inception")]
+    modules = [stage for stage in network.model.stages if stage.startswith("inception")]
     return modules[len(modules) // 2]

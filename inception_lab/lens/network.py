@@ -45,20 +45,20 @@ class Network(nn.Module):
         if len(classes) != outputs:
             raise ValueError(f"classes must be {outputs} names, one for each output, got {len(classes)}")
         super().__init__()
-        self.network = copy.deepcopy(model).eval().requires_grad_(False)
-        for unit in self.network.modules():
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        for unit in self.model.modules():
             if isinstance(unit, nn.ReLU):
                 unit.inplace = False
             elif isinstance(unit, ConvUnit) and isinstance(getattr(unit, "bn", None), nn.BatchNorm2d):
                 unit.conv, unit.bn = fuse_conv_bn_eval(unit.conv, unit.bn).requires_grad_(False), nn.Identity()
-        self.network.to(memory_format=torch.channels_last)
+        self.model.to(memory_format=torch.channels_last)
         for key, values in {"mean": mean, "std": std}.items():
             self.register_buffer(key, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
         self.classes, self.size, self.name = classes, size, name
         self._extractors = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(self.normalize(images))
+        return self.model(self.normalize(images))
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Images from 0 to 1, or uint8, as the network takes them: on its device and in its precision."""
@@ -75,14 +75,14 @@ class Network(nn.Module):
     def extractor(self, nodes: tuple[str, ...]) -> nn.Module:
         """torchvision's feature extractor: normalized images → {node: value}. It is made once for each choice."""
         if nodes not in self._extractors:
-            extractor = create_feature_extractor(self.network, list(nodes), suppress_diff_warning=True)
+            extractor = create_feature_extractor(self.model, list(nodes), suppress_diff_warning=True)
             self._extractors[nodes] = extractor.requires_grad_(False)
         return self._extractors[nodes]
 
     @property
     def smallest(self) -> int:
         """Pixels along a side of the smallest image that it takes."""
-        return self.network.smallest_input
+        return self.model.smallest_input
 
     def class_numbers(self, targets, count: int) -> torch.Tensor:
         """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for one unknown."""
@@ -121,22 +121,21 @@ def best_run(place: str | Path | None = None) -> Path:
 
     from inception_lab.training.recipes import Recipe
 
-    place = files.recorded("runs") if place is None else Path(place)
-    found = []
-    for weights in sorted(place.glob("*/model.safetensors")):
+    pattern, found = "*/model.safetensors", []
+    for weights in files.all_recorded("runs", pattern) if place is None else sorted(Path(place).glob(pattern)):
         if (weights.parent / "metrics.json").exists():
             recipe = Recipe.from_json((weights.parent / "recipe.json").read_text(encoding="utf-8"))
             error = json.loads((weights.parent / "metrics.json").read_text(encoding="utf-8"))["val_top1_error"]
             found.append((recipe.data == DRAWN, error, weights.parent))
     if not found:
-        raise ValueError(f"place must hold finished run folders with weights, and {place} holds none")
+        raise ValueError(f"place must hold finished run folders with weights, and {place or 'data/runs'} holds none")
     return min(found)[2]
 
 
 @lru_cache(maxsize=16)
 def geometry(network: Network, size: int) -> costs.Count:
     """The costs, shapes and receptive fields of the network at a size of images."""
-    return costs.count(network.network, size)
+    return costs.count(network.model, size)
 
 
 def closest(text: str, names) -> str:

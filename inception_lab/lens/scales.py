@@ -8,19 +8,12 @@ then aggregated" (Szegedy et al. 2014, arXiv:1409.4842, Section 4). A unit's pre
 curve, see `tuning.Tuning.preferred`.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import ttest_1samp
 
-from inception_lab.data.shapes import Shapes
 from inception_lab.lens.network import Network
 from inception_lab.lens.scale_tuning import tuning
-from inception_lab.lens.scores import recalibrate
-from inception_lab.models import zoo
-from inception_lab.training.weights import load_model
 
 PAIRS = (("five", "one"), ("three", "one"), ("five", "three"))  # larger kernel, smaller kernel
 
@@ -40,18 +33,6 @@ def path_scales(network: Network, images: int = 256, progress: bool = True) -> p
             mean = octaves[heard].mean().item()
             rows.append((module, path, len(octaves), int((~heard).sum()), round(mean, 5)))
     return pd.DataFrame(rows, columns=["module", "path", "units", "silent", "octaves"])
-
-
-def untrained(run: str | Path, images: int = 256) -> Network:
-    """The network of a run on `shapes` as it was before the first step, the statistics of its batch norm measured."""
-    _, about = load_model(run)
-    recipe = about["recipe"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.weights_seed)
-        model = zoo.build(recipe.network, len(about["classes"]), **recipe.options)
-    data = Shapes("train", size=recipe.image_size, length=images)
-    recalibrate(model.eval(), data, about["mean"], about["std"])
-    return Network(model, about["mean"], about["std"], about["classes"], recipe.image_size, f"{Path(run).name}, new")
 
 
 def differences(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") -> pd.DataFrame:

@@ -6,7 +6,6 @@ A score says little by itself. Each has its chance, and a network with shuffled 
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +16,6 @@ from tqdm.auto import tqdm
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlusion
 from inception_lab.lens.network import Network
-from inception_lab.training.weights import load_model
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)  # shares of a map's largest value
 
@@ -136,34 +134,3 @@ def _maps(network: Network, data: Shapes, attribute: Callable, batch: int) -> to
     images, labels = data.batch(range(len(data)))
     pairs = zip(images.split(batch), labels.split(batch), strict=True)
     return torch.cat([attribute(network, some, classes).cpu() for some, classes in pairs])
-
-
-def shuffled(run: str | Path, seed: int = 0, images: int = 256) -> Network:
-    """The network of a run on `shapes` with the entries of each weight tensor in random order: it knows nothing.
-
-    A sanity check (Adebayo et al. 2018, arXiv:1810.03292): an attribution that still finds the object does not show
-    what the network has learned. The statistics of batch norm are measured anew, on so many images, so that values have
-    a usual size. Raises RunError for a folder without finished weights.
-    """
-    model, about = load_model(run)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.copy_(weights.flatten()[torch.randperm(weights.numel(), generator=generator)].view_as(weights))
-    size = about["recipe"].image_size
-    recalibrate(model, Shapes("train", size=size, length=images), about["mean"], about["std"])
-    return Network(model, about["mean"], about["std"], about["classes"], size, f"{Path(run).name}, shuffled")
-
-
-@torch.no_grad()
-def recalibrate(model: torch.nn.Module, data: Shapes, mean, std) -> None:
-    """Set the running means and variances of batch norm to those over all images of a set, as one batch."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
-        norm.train()
-    images = data.batch(range(len(data)))[0] / 255
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-    model((images - mean) / std)
-    model.eval()

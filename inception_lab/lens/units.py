@@ -32,8 +32,8 @@ def paths(network: Network) -> dict[str, int]:
     The paths of a module have names such as "inception_4a.five"; "conv1" and "conv2" are one path each.
     """
     found, shapes = [], channels(network)
-    for stage in network.network.stages:
-        module = getattr(network.network, stage)
+    for stage in network.model.stages:
+        module = getattr(network.model, stage)
         if isinstance(module, Inception | NaiveInception):
             found += [f"{stage}.{name}" for name, _ in module.named_children()]
         elif any(isinstance(part, nn.Conv2d) for part in module.modules()):
@@ -111,11 +111,11 @@ def before_relu(network: Network, name: str) -> str:
 
     A ReLU that is off passes no gradient back, so that what is optimized is the value before it.
     """
-    module = network.network.get_submodule(name)
+    module = network.model.get_submodule(name)
     parts = name
     while isinstance(module, nn.Sequential) and len(module):
         last, module = list(module.named_children())[-1]
         if isinstance(module, nn.ReLU):
-            return f"{parts}.bn" if hasattr(network.network.get_submodule(parts), "bn") else f"{parts}.conv"
+            return f"{parts}.bn" if hasattr(network.model.get_submodule(parts), "bn") else f"{parts}.conv"
         parts = f"{parts}.{last}"
     return name

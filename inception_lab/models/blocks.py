@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from inception_lab.common.checks import check_one_of
 
@@ -122,7 +121,6 @@ class Inception(nn.Module):
         if stride > 1 and (w.one or w.pool_proj):
             raise ValueError(f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels")
         super().__init__()
-        self.merge_ones = False  # see `merge_ones`
         self.out_channels = w.out_channels(in_channels)
         if w.one:
             self.one = unit(in_channels, w.one, 1)
@@ -137,65 +135,7 @@ class Inception(nn.Module):
                 self.pool.add_module("project", unit(in_channels, w.pool_proj, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.merge_ones:  # the same function by fewer convolutions, see `merge_ones` below
-            return self._merged(x)
         return torch.cat([path(x) for path in self.children()], dim=1)
-
-    def _merged(self, x: torch.Tensor) -> torch.Tensor:
-        paths = [(name, [path] if name == "one" else list(path)) for name, path in self.named_children()]
-        firsts = merged([layers.pop(0) for name, layers in paths if name != "pool"], x)
-        outputs = []
-        for name, layers in paths:
-            y = x if name == "pool" else firsts.pop(0)
-            for layer in layers:
-                y = layer(y)
-            outputs.append(y)
-        return torch.cat(outputs, dim=1)
-
-
-def merged(units: list[ConvUnit], x: torch.Tensor) -> list[torch.Tensor]:
-    """The outputs of 1×1 units that read one input, computed as one convolution, one batch norm and one ReLU.
-
-    Each filter, and each channel of a batch norm, works by itself. So it makes no difference, in training neither, if
-    the weights of several stand one behind the other; gradients and running statistics go back to where they belong.
-    """
-    if not units:
-        return []
-    convs, norms = [unit.conv for unit in units], [unit.bn for unit in units if hasattr(unit, "bn")]
-
-    def joined(modules, name):
-        parts = [getattr(module, name) for module in modules]
-        return None if parts[0] is None else torch.cat(parts)
-
-    y = F.conv2d(x, joined(convs, "weight"), joined(convs, "bias"))
-    widths = [conv.out_channels for conv in convs]
-    if norms:
-        statistics = {name: joined(norms, name) for name in ("running_mean", "running_var")}
-        training, first = norms[0].training, norms[0]
-        scales = joined(norms, "weight"), joined(norms, "bias")
-        y = F.batch_norm(y, *statistics.values(), *scales, training, first.momentum, first.eps)
-        for name, values in statistics.items() if training else ():
-            for norm, value in zip(norms, values.split(widths), strict=True):
-                getattr(norm, name).copy_(value)
-        for norm in norms if training else ():
-            norm.num_batches_tracked += 1
-    return list(F.relu_(y).split(widths, dim=1))
-
-
-def merge_ones(model: nn.Module, on: bool = True) -> nn.Module:
-    """Let every Inception module compute its 1×1 convolutions of the input as one; returns the model.
-
-    The weights stay where they are, so that state dicts are the same either way. Hooks on the units that are merged
-    are not called. Raises ValueError for a model without Inception modules.
-    """
-    modules = [module for module in model.modules() if isinstance(module, Inception)]
-    if not modules:
-        raise ValueError(
-            f"model must have Inception modules for their 1×1 convolutions to be merged, got {type(model)}"
-        )
-    for module in modules:
-        module.merge_ones = on
-    return model
 
 
 def _path(in_channels: int, kernels, reduce: int, width: int, *, stride: int, unit, separable: bool) -> nn.Sequential:

@@ -15,6 +15,7 @@ from types import FunctionType
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import ConvUnit, Inception, NaiveInception
@@ -53,7 +54,7 @@ class Twin(nn.Module):
     def __init__(self, model: GoogLeNet, dtype: torch.dtype, compile: bool):
         super().__init__()
         self.in_channels, self.smallest_input = model.in_channels, model.smallest_input
-        self.compile_it, self.compiled = compile, None
+        self.compiles, self.compiled = compile, None
         check_untouched("model", model)
         known = {*model.stages, *model.heads.values()}
         for name, _ in model.named_children():
@@ -72,7 +73,7 @@ class Twin(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_images(x, self.in_channels, self.smallest_input)
         run = self.run
-        if self.compile_it and x.device.type != "meta":  # on which costs are counted
+        if self.compiles and x.device.type != "meta":  # on which costs are counted
             self.compiled = run = self.compiled or compiled(self.run, x.device.type)
         parts = x.split(max(1, PIXELS_AT_ONCE // x[0, 0].numel()) if x.device.type == "cpu" else len(x))
         logits = [run(part) for part in parts]
@@ -142,7 +143,7 @@ def check_untouched(name: str, module: nn.Module) -> None:
         raise unrecognized(name, module, "with a forward of its own")
 
 
-def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
+def fuse_unit(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
     """A convolution unit as one operation, or as two if it is separable.
 
     Batch norm computes γ (y − μ) / √(σ² + ε) + β in each channel of the convolution's output y. In evaluation μ and σ²
@@ -173,12 +174,12 @@ def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
     return nn.Sequential(FusedConv.like(depthwise, depthwise.weight.to(dtype), bias, relu=False), folded)
 
 
-def chain(name: str, module: nn.Sequential, dtype: torch.dtype) -> nn.Module:
+def fuse_sequential(name: str, module: nn.Sequential, dtype: torch.dtype) -> nn.Module:
     parts = {part: convert(f"{name}.{part}", m, dtype) for part, m in module.named_children()}
     return nn.Sequential(OrderedDict(parts))
 
 
-def module(name: str, inception: Inception | NaiveInception, dtype: torch.dtype) -> FusedInception:
+def fuse_inception(name: str, inception: Inception | NaiveInception, dtype: torch.dtype) -> FusedInception:
     """The twin of a module: the first convolution of each path, if it is 1×1, is merged with the others."""
     paths, spans, merging, width = [], [], [], 0
     for path, parts in inception.named_children():
@@ -192,32 +193,96 @@ def module(name: str, inception: Inception | NaiveInception, dtype: torch.dtype)
             width = span[1]
         paths.append(nn.Sequential(*layers))
         spans.append(span)
-    return FusedInception(merge(merging) if merging else None, paths, spans)
+    return FusedInception(merge_fused(merging) if merging else None, paths, spans)
 
 
-def merge(convs: list[FusedConv]) -> FusedConv:
+def merge_fused(convs: list[FusedConv]) -> FusedConv:
     """1×1 convolutions of one input as one: their weights and biases, one behind the other."""
     weight, bias = torch.cat([c.weight for c in convs]), torch.cat([c.bias for c in convs])
     return FusedConv(weight, bias)
 
 
-def same(name: str, layer: nn.Module, dtype: torch.dtype) -> nn.Module:
+def keep(name: str, layer: nn.Module, dtype: torch.dtype) -> nn.Module:
     return copy.deepcopy(layer)
-
-
-CONVERSIONS = {
-    ConvUnit: fold,
-    nn.Sequential: chain,
-    Inception: module,
-    NaiveInception: module,
-    nn.Linear: lambda name, layer, dtype: FusedLinear(layer),
-    nn.LocalResponseNorm: lambda name, norm, dtype: FusedResponseNorm(norm),
-    nn.Dropout: lambda name, dropout, dtype: nn.Identity(),
-    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity), same),
-}
 
 
 def affine_of(function: Callable) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and shift, (3,) each, of a function that is affine in each of 3 channels."""
     shift = function(torch.zeros(1, 3, 1, 1)).flatten()
     return function(torch.ones(1, 3, 1, 1)).flatten() - shift, shift
+
+
+# --- the same merging in training
+
+
+class MergedInception(Inception):
+    """An Inception module that computes the 1×1 convolutions of its input as one, with the same weights and outputs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        paths = [(name, [path] if name == "one" else list(path)) for name, path in self.named_children()]
+        firsts = merged([layers.pop(0) for name, layers in paths if name != "pool"], x)
+        outputs = []
+        for name, layers in paths:
+            y = x if name == "pool" else firsts.pop(0)
+            for layer in layers:
+                y = layer(y)
+            outputs.append(y)
+        return torch.cat(outputs, dim=1)
+
+
+def merged(units: list[ConvUnit], x: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of 1×1 units that read one input, computed as one convolution, one batch norm and one ReLU.
+
+    Each filter, and each channel of a batch norm, works by itself. So it makes no difference, in training neither, if
+    the weights of several stand one behind the other; gradients and running statistics go back to where they belong.
+    """
+    if not units:
+        return []
+    convs, norms = [unit.conv for unit in units], [unit.bn for unit in units if hasattr(unit, "bn")]
+
+    def joined(modules, name):
+        parts = [getattr(module, name) for module in modules]
+        return None if parts[0] is None else torch.cat(parts)
+
+    y = F.conv2d(x, joined(convs, "weight"), joined(convs, "bias"))
+    widths = [conv.out_channels for conv in convs]
+    if norms:
+        statistics = {name: joined(norms, name) for name in ("running_mean", "running_var")}
+        training, first = norms[0].training, norms[0]
+        scales = joined(norms, "weight"), joined(norms, "bias")
+        y = F.batch_norm(y, *statistics.values(), *scales, training, first.momentum, first.eps)
+        for name, values in statistics.items() if training else ():
+            for norm, value in zip(norms, values.split(widths), strict=True):
+                getattr(norm, name).copy_(value)
+        for norm in norms if training else ():
+            norm.num_batches_tracked += 1
+    return list(F.relu_(y).split(widths, dim=1))
+
+
+def merge_ones(model: nn.Module, on: bool = True) -> nn.Module:
+    """Let every Inception module compute its 1×1 convolutions of the input as one; returns the model.
+
+    The weights stay where they are, so that state dicts are the same either way. Hooks on the units that are merged
+    are not called. Raises ValueError for a model without Inception modules.
+    """
+    modules = [module for module in model.modules() if isinstance(module, Inception)]
+    if not modules:
+        raise ValueError(
+            f"model must have Inception modules for their 1×1 convolutions to be merged, got {type(model)}"
+        )
+    for module in modules:
+        module.__class__ = MergedInception if on else Inception
+    return model
+
+
+CONVERSIONS = {
+    ConvUnit: fuse_unit,
+    nn.Sequential: fuse_sequential,
+    Inception: fuse_inception,
+    MergedInception: fuse_inception,
+    NaiveInception: fuse_inception,
+    nn.Linear: lambda name, layer, dtype: FusedLinear(layer),
+    nn.LocalResponseNorm: lambda name, norm, dtype: FusedResponseNorm(norm),
+    nn.Dropout: lambda name, dropout, dtype: nn.Identity(),
+    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity), keep),
+}

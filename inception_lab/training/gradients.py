@@ -63,10 +63,11 @@ def differences(model: nn.Module, images: torch.Tensor) -> pd.Series:
 
 def _watched(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """A copy of a network, and a dict that its next forward pass fills: stage → output."""
-    if not getattr(model, "stages", None):
+    stages = getattr(model, "stages", None)
+    if not stages:
         raise ValueError(f"model must have named stages, as GoogLeNet has, got {type(model).__name__}")
     model, maps = copy.deepcopy(model), {}
-    for stage in model.stages:
+    for stage in stages:
         getattr(model, stage).register_forward_hook(lambda module, x, y, stage=stage: maps.update({stage: y}))
     return model, maps
 

@@ -17,7 +17,7 @@ from torchvision.io import write_png
 from inception_lab import cli, count
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
-from inception_lab.evaluation import studies
+from inception_lab.evaluation import STUDIES, read_study, studies
 from inception_lab.training import recipes
 
 ROOT = Path(__file__).parents[2]
@@ -50,12 +50,12 @@ def arguments(words):
 def test_every_command_is_one_that_the_library_takes(page):
     assert commands(page) or page.stem not in ("gpu-runs", "scaling")
     for words in commands(page):
-        args = cli._parser().parse_args(arguments(words))
-        if args.run is cli._train:
+        args = cli.make_parser().parse_args(arguments(words))
+        if args.function is cli.train_network:
             recipe = recipes.find(args.recipe).with_settings(args.set)
             assert recipe.data == "imagenet" or Path(args.data).name.removesuffix("-jpeg").startswith(recipe.data)
             assert args.devices == "auto" or recipe.batch % (int(args.devices) * args.nodes) == 0
-        if args.run is cli._study:
+        if args.function is cli.run_study:
             assert studies.find(args.name)
 
 
@@ -70,8 +70,8 @@ def test_all_seeds_of_a_recipe_are_asked_for_and_resumable():
 def test_the_table_of_the_ablations_is_what_the_counter_says():
     text = (ROOT / "docs" / "gpu-runs.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.partition("| arm |")[2].splitlines()[2:]]
-    stated = {row[0]: (row[1], row[2]) for row in rows[: len(studies.STUDIES["ablations"].arms)]}
-    study, counted = studies.STUDIES["ablations"], {}
+    stated = {row[0]: (row[1], row[2]) for row in rows[: len(STUDIES["ablations"].arms)]}
+    study, counted = STUDIES["ablations"], {}
     for arm in study.arms:
         recipe = study.recipe_of(arm, 0)
         cost = count(recipe.network, recipe.image_size, num_classes=10, **recipe.options)
@@ -127,7 +127,7 @@ def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(p
     ]
     rungs = pd.read_csv(place / "data" / "ladders" / "tiny-imagenet.csv")
     assert list(zip(rungs["crops"], rungs["models"], strict=True)) == [(c, n) for c in (1, 10, 144) for n in (1, 2, 3)]
-    assert len(studies.read(place / "studies" / "ablations.csv")) == 2
+    assert len(read_study(place / "studies" / "ablations.csv")) == 2
 
 
 def adapted(words, place):

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import record_lens
 import torch
 
 from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
-from inception_lab.lens import recorded, scales, scores
+from inception_lab.lens import controls, recorded, scales, scores
 from inception_lab.training.weights import load_model
 
 RUN = files.recorded("runs") / "shapes-laptop"
@@ -50,8 +51,8 @@ def test_grad_cam_is_its_formula(network, batch):
     maps = lens.grad_cam(network, images, labels, "inception_4e")
     values = network.extract(images, ["inception_4e", "inception_5b"])["inception_4e"].detach().requires_grad_()
     x = values
-    for stage in network.network.stages[network.network.stages.index("inception_4e") + 1 :]:
-        x = getattr(network.network, stage)(x)
+    for stage in network.model.stages[network.model.stages.index("inception_4e") + 1 :]:
+        x = getattr(network.model, stage)(x)
     (gradient,) = torch.autograd.grad(x[range(6), labels].sum(), values)
     by_hand = (values * gradient.mean((2, 3), keepdim=True)).sum(1).relu()
     enlarged = torch.nn.functional.interpolate(by_hand[:, None], (64, 64), mode="bilinear", align_corners=False)[:, 0]
@@ -159,10 +160,10 @@ def test_scores_of_a_network_and_of_none(network):
 
 
 def test_shuffling_keeps_the_weights_and_loses_what_they_know(network):
-    blank, (images, labels) = scores.shuffled(RUN, seed=1), DATA.batch(range(30))
+    blank, (images, labels) = controls.shuffled(RUN, seed=1), DATA.batch(range(30))
     model = load_model(RUN)[0]
     old = torch.cat([p.flatten() for p in model.linear.parameters()])
-    new = torch.cat([p.flatten() for p in blank.network.linear.parameters()])
+    new = torch.cat([p.flatten() for p in blank.model.linear.parameters()])
     assert torch.equal(old.sort().values, new.sort().values) and not torch.equal(old, new)
     right = [(n(images).argmax(1) == labels).float().mean().item() for n in (network, blank)]
     assert right[0] > 0.9 and right[1] < 0.4
@@ -217,12 +218,12 @@ def test_the_recorded_tables_are_what_the_code_computes(network):
     again = scores.score({"trained": network}, {"Grad-CAM": lens.grad_cam}, images=200, progress=False).iloc[0]
     assert again["pointing"] == pytest.approx(kept["pointing"], abs=1)
     assert again["threshold"] == pytest.approx(kept["threshold"])
-    assert len(recorded.read("attributions")) == (1 + recorded.SHUFFLES) * len(scores.METHODS)
+    assert len(recorded.read("attributions")) == (1 + record_lens.SHUFFLES) * len(scores.METHODS)
 
 
 def test_the_new_network_has_the_weights_that_training_began_with():
-    one, other = scales.untrained(RUN, images=32), scales.untrained(RUN, images=32)
-    assert torch.equal(one.network.conv1.conv.weight, other.network.conv1.conv.weight)
+    one, other = controls.untrained(RUN, images=32), controls.untrained(RUN, images=32)
+    assert torch.equal(one.model.conv1.conv.weight, other.model.conv1.conv.weight)
     images, labels = DATA.batch(range(30))
     assert (one(images).argmax(1) == labels).float().mean() < 0.5
 
@@ -235,10 +236,10 @@ def test_the_tables_are_made_where_they_stopped(tmp_path, monkeypatch):
         return pd.DataFrame({"value": [1.5]})
 
     for key in ({"network": "a", "seed": 0}, {"network": "a", "seed": 1}, {"network": "a", "seed": 0}):
-        recorded.add(tmp_path / "t.csv", key, rows)
+        record_lens.add(tmp_path / "t.csv", key, rows)
     assert len(calls) == 2
     assert pd.read_csv(tmp_path / "t.csv").to_dict("list") == {"network": ["a"] * 2, "seed": [0, 1], "value": [1.5] * 2}
-    monkeypatch.setattr(recorded, "place", lambda: tmp_path)
+    monkeypatch.setattr(files, "recorded", lambda *parts: tmp_path / parts[-1])
     assert len(recorded.read("t")) == 2
-    with pytest.raises(ValueError, match="inception_lab.lens.recorded` makes it"):
+    with pytest.raises(ValueError, match="scripts/record_lens.py` makes it"):
         recorded.read("other")

@@ -204,7 +204,7 @@ def test_diverse_images_are_less_alike(network):
 
 def test_a_dead_unit_is_told():
     network = lens.open_run(RUN)
-    network.network.inception_3a.one.conv.bias[3] = -1e4
+    network.model.inception_3a.one.conv.bias[3] = -1e4
     with pytest.warns(UserWarning, match=r"dead: unit\(inception_3a.one:3\)\. No step of 2"):
         seen = lens.visualize(network, [lens.unit("inception_3a.one:3"), lens.unit("conv1:1")], steps=2, **QUIET)
     assert seen.dead.tolist() == [True, False] and seen.excitation[0] == 0
