@@ -23,8 +23,8 @@ RUN = PATH="$(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin:$$PATH" $(PYTHON_O
 # One thread for each process: two processes on two cores then do not wait for each other, and sums are added in the
 # order in which `make save` adds them (scripts/notebooks.py sets the same).
 TEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(RUN) -m pytest
-# A file of tests, or a notebook, is run by one process from top to bottom.
-PARALLEL = -n $(WORKERS) --dist loadfile
+# A file of tests, or a notebook, is run by one process from top to bottom. tests/conftest.py puts the files in order.
+PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # The kernels of .venv go before any that the user has registered, and a plotting backend set for scripts
 # would keep figures out of the notebooks.

@@ -84,7 +84,7 @@ def measures_time(path):
 
 
 def run(path, timeout, keep):
-    """Execute a notebook, and store its outputs if `keep` and it succeeds. Returns its row, and whether it succeeded."""
+    """Execute a notebook, and store its outputs if `keep` and it succeeds. Returns its row, and whether it did."""
     start = time.perf_counter()
     notebook, cells, failure = execute(path.resolve(), timeout)
     if keep and not failure:

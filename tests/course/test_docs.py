@@ -15,7 +15,7 @@ import torch
 from torchvision.io import write_png
 
 from inception_lab import cli, count
-from inception_lab.data import datasets
+from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.evaluation import STUDIES, read_study, studies
 from inception_lab.training import recipes
@@ -93,7 +93,7 @@ def draw(folder, train, val, size):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache", lambda: tmp_path / "cache")
     return tmp_path
 
 
@@ -104,9 +104,6 @@ def small(words):
         words += [word for setting in SMALL for word in ("--set", setting)]
     if words[0] == "study":
         words += ["--arms", "batch norm", "naive modules", "--seeds", "1", "--out", "studies/ablations.csv"]
-    if words[0] == "bench":
-        words[words.index("cuda")] = "cpu"
-        return [*words, "--batches", "1", "--rounds", "2", "--no-compile"]
     if words[0] == "record" and "--into" not in words:
         words += ["--into", "data/runs"]
     if words[0] == "ladder" and "--kept" not in words:
