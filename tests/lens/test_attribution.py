@@ -72,23 +72,23 @@ def test_classes_by_name_number_or_as_found(network, batch):
 @pytest.mark.parametrize("method", [lens.grad_cam, lens.occlusion, lens.integrated_gradients])
 def test_wrong_arguments_are_told(network, batch, method):
     for target, message in [
-        ("rings", r"or a name, got 'rings' \(did you mean 'ring'"),
+        ("rings", r"or a name, got 'rings'; did you mean 'ring'"),
         (10, "class must be from 0 to 9"),
     ]:
         with pytest.raises(ValueError, match=message):
             method(network, batch[0], target)
     with pytest.raises(ValueError, match="one for each of the 6 images, got 2"):
         method(network, batch[0], [1, 2])
-    with pytest.raises(ValueError, match="images must be a tensor"):
+    with pytest.raises(ValueError, match="images must be a batch"):
         method(network, batch[0][0])
 
 
 def test_wrong_settings_are_told(network, batch):
     with pytest.raises(ValueError, match="layer: 'inception_4z' is not in this network"):
         lens.grad_cam(network, batch[0], layer="inception_4z")
-    with pytest.raises(ValueError, match="window must be from 1 to 64 pixels, got 65"):
+    with pytest.raises(ValueError, match="window must be a whole number from 1 to 64, got 65"):
         lens.occlusion(network, batch[0], window=65)
-    with pytest.raises(ValueError, match="stride must be from 1 to the window's 8 pixels, got 9"):
+    with pytest.raises(ValueError, match="stride must be a whole number from 1 to 8, got 9"):
         lens.occlusion(network, batch[0], stride=9)
     with pytest.raises(ValueError, match="steps must be"):
         lens.integrated_gradients(network, batch[0], steps=0)
@@ -101,7 +101,7 @@ def test_the_pointing_game_looks_at_the_largest_pixel():
     maps = torch.zeros(3, 8, 10)
     maps[0, 2, 7], maps[1, 2, 7], maps[2, 0, 0] = 1, 1, 1
     boxes = torch.tensor([[7.0, 2, 8, 3], [0, 2, 7, 3], [0, 0, 1, 1]])
-    assert scores.hits(maps, boxes).tolist() == [True, False, True]
+    assert scores.hits(scores.points(maps), boxes).diagonal().tolist() == [True, False, True]
 
 
 def test_the_box_is_that_of_the_largest_region():
@@ -141,8 +141,8 @@ def test_a_map_that_knows_the_object_wins_and_one_of_another_object_is_chance(ne
             images_of = data.batch(range(30))[0]
             sets += [knows(shift)(network, images_of, None), scores.boxes_of(data, range(30))]
         rows.append(scores.compare(*sets))
-    assert rows[0]["pointing"] == 100 and rows[0]["overlap"] > 85  # pixels that are covered in part
-    assert abs(rows[1]["pointing"] - rows[1]["pointing_chance"]) < 30 and rows[1]["overlap"] < 30
+    assert rows[0].pointing == 100 and rows[0].overlap > 85  # pixels that are covered in part
+    assert abs(rows[1].pointing - rows[1].pointing_chance) < 30 and rows[1].overlap < 30
 
 
 def test_scores_of_a_network_and_of_none(network):

@@ -101,7 +101,7 @@ def test_a_unit_of_a_module_is_one_of_a_path(network, images):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("inception_4a.fiv:3", r"unit: 'inception_4a.fiv' is not in this network \(did you mean 'inception_4a.five'"),
+        ("inception_4a.fiv:3", r"unit: 'inception_4a.fiv' is not in this network; did you mean 'inception_4a.five'"),
         (
             "inception_4a.five:16",
             "unit must be inception_4a.five:0 to inception_4a.five:15, got 'inception_4a.five:16'",
@@ -121,7 +121,7 @@ def test_wrong_arguments_are_told(network, images):
         with pytest.raises(ValueError, match=message):
             lens.activations(network, images, names)
     for wrong in (images[0], images[:0], "x"):
-        with pytest.raises(ValueError, match=r"images must be a tensor \(N, 3, H, W\)"):
+        with pytest.raises(ValueError, match=r"images must be a batch \(N, 3, H, W\)"):
             lens.activations(network, wrong, "conv1")
     with pytest.raises(ValueError, match="must be a GoogLeNet"):
         lens.Network(nn.Conv2d(3, 3, 1))
@@ -174,7 +174,7 @@ def test_a_set_of_few_images_leaves_places_empty(network, images):
     assert lens.crops(network, images[:2], top, 0).shape[0] <= 2
     with pytest.raises(ValueError, match="k must be a whole number of at least 1, got 0"):
         lens.top_patches(network, images, FIVE, k=0)
-    with pytest.raises(ValueError, match="channel must be from 0 to 15, got 16"):
+    with pytest.raises(ValueError, match="channel must be a whole number from 0 to 15, got 16"):
         lens.crops(network, images, top, 16)
 
 
