@@ -12,10 +12,11 @@ import statistics
 
 import pandas as pd
 import torch
-from inception_lab.bench import SIZE, peak, timed
+from bench import SIZE
 from torch import nn
 
 from inception_lab import build
+from inception_lab.costs.speed import peak, timed
 from inception_lab.models.fast_twin import fast
 from inception_lab.models.fused import FusedConv
 

@@ -9,13 +9,14 @@ import sys
 import tomllib
 from pathlib import Path
 
+import bench
 import pandas as pd
 import pytest
 import torch
 from torchvision.io import write_png
 
 from inception_lab import cli, count
-from inception_lab.data import datasets
+from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.evaluation import STUDIES, read_study, studies
 from inception_lab.training import recipes
@@ -93,7 +94,7 @@ def draw(folder, train, val, size):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache", lambda: tmp_path / "cache")
     return tmp_path
 
 
@@ -104,9 +105,6 @@ def small(words):
         words += [word for setting in SMALL for word in ("--set", setting)]
     if words[0] == "study":
         words += ["--arms", "batch norm", "naive modules", "--seeds", "1", "--out", "studies/ablations.csv"]
-    if words[0] == "bench":
-        words[words.index("cuda")] = "cpu"
-        return [*words, "--batches", "1", "--rounds", "2", "--no-compile"]
     if words[0] == "record" and "--into" not in words:
         words += ["--into", "data/runs"]
     if words[0] == "ladder" and "--kept" not in words:
@@ -122,6 +120,9 @@ def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(p
     for words in commands(ROOT / "docs" / "gpu-runs.md"):
         words = arguments(words)
         assert cli.main(small(words)) == 0, (words, capsys.readouterr().err)
+    for words in commands(ROOT / "docs" / "gpu-runs.md", "benchmarks/bench.py"):
+        words = [word.replace("cuda", "cpu") for word in words[words.index("benchmarks/bench.py") + 1 :]]
+        assert bench.main([*words, "--batches", "1", "--rounds", "2", "--no-compile"]) == 0
     recorded = {path.parent.name for path in (place / "data" / "runs").glob("*/model.safetensors")}
     assert recorded == {"cifar10-fast-0", "cifar10-uva-0", "tiny-imagenet-0"}
     seeds = [json.loads((place / "runs" / f"tiny-imagenet-{i}" / "recipe.json").read_text()) for i in range(3)]
