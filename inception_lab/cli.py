@@ -202,10 +202,11 @@ def climb_ladder(args: Namespace) -> None:
     several numbers of crops, and every choice of them is averaged. If it was stopped, it goes on where it stood."""
     from inception_lab.evaluation import ladder, predict, recorded_predictions
 
-    test, options = predict, chosen(args, "data length batch progress")
+    tests, options = [(run, n) for run in args.runs for n in args.crops], chosen(args, "data length batch progress")
     if args.kept:
-        test, options = recorded_predictions, {}
-    rungs = ladder(test(run, crops=crops, **options) for run in args.runs for crops in args.crops)
+        rungs = ladder(recorded_predictions(run, n) for run, n in tests)
+    else:
+        rungs = ladder(predict(run, crops=n, **options) for run, n in tests)
     print(two_decimals(rungs))
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
