@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from inception_lab.costs import operators
+from inception_lab.costs import operators, receptive_fields
 from inception_lab.models import zoo
 
 USUAL_SIZES = (224, 227, 256, 299, 331, 384, 480, 512, 64, 32, 28)
@@ -48,7 +48,7 @@ class Count:
     auxiliary heads of GoogLeNet are idle in evaluation. params + sum(idle) is all that the model holds.
     macs: multiply-accumulates. flops: 2 × macs. activations: elements of the new tensors that were
     written; what works in place (ReLU, mostly) writes none. fields: of each layer's output, by the layer's name, the
-    (vertical, horizontal) `operators.Field`, that is which pixels a unit sees; None where windows do not say it.
+    (vertical, horizontal) `receptive_fields.Field`, that is which pixels a unit sees; None where windows do not say it.
     """
 
     name: str
@@ -212,7 +212,7 @@ class _Recorder(TorchDispatchMode):
         self.running: list[tuple[str, nn.Module, list]] = [("", model, [])]
         self.macs_by_operator: dict = {}
         self.unknown: dict[str, str] = {}
-        self.fields = WeakTensorKeyDictionary({image: operators.INPUT_FIELD})
+        self.fields = WeakTensorKeyDictionary({image: receptive_fields.INPUT_FIELD})
         self.fields_by_layer: dict[str, tuple | None] = {}
         # By storage, which a view shares with its parameter: so a transposed weight is recognized.
         self.unused = {_storage(p): (name, p.numel()) for name, p in model.named_parameters()}
@@ -237,7 +237,7 @@ class _Recorder(TorchDispatchMode):
         packet = operator._overloadpacket
         tensors = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, torch.Tensor)]
         inputs = [self.fields[t] for t in tensors if t in self.fields]
-        fields = operators.output_fields(operator, inputs, output, args) if inputs else None
+        fields = receptive_fields.output_fields(operator, inputs, output, args) if inputs else None
         if inputs:  # what does not come from the image, such as a weight, has no receptive field to carry on
             self.fields[output] = self.fields_by_layer[self.running[-1][0]] = fields
         if operator.is_view or packet in (torch.ops.aten._unsafe_view, torch.ops.aten.lift_fresh):
@@ -254,9 +254,9 @@ class _Recorder(TorchDispatchMode):
         layer.macs += macs
         # A parameter counts where it is first read, so that shared weights count once.
         layer.params += sum(self.unused.pop(_storage(t), ("", 0))[1] for t in tensors)
-        layer.activations = 0 if operator._schema.is_mutable else output.numel()
-        if packet in operators.WINDOWS and output.ndim == 4:
-            kernel, stride, *_ = operators.WINDOWS[packet](*args)
+        layer.activations += 0 if operator._schema.is_mutable else output.numel()
+        if packet in receptive_fields.WINDOWS and output.ndim == 4:
+            kernel, stride, *_ = receptive_fields.WINDOWS[packet](*args)
             layer.kernel, layer.stride = "×".join(map(str, kernel)), max(stride)
         if fields:
             layer.receptive_field = max(f.size for f in fields)

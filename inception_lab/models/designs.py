@@ -215,6 +215,27 @@ class Design:
             check_one_of("aux_after", stage, [row.stage for row in self.table if row.type in MODULES])
 
 
+def smallest_input(design: Design) -> int:
+    """The side in pixels of the smallest square image that leaves every stage at least one pixel."""
+    size = 1
+    while not _fits(design, size):
+        size += 1
+    return size
+
+
+def _fits(design: Design, size: int) -> bool:
+    for row in design.table:
+        if row.type == "max pool" and design.pool_rounding == "up":
+            size = -(-(size - row.patch) // row.stride) + 1  # a window may reach over the edge
+        elif row.type not in MODULES:
+            size = (size + 2 * (row.patch // 2) - row.patch) // row.stride + 1
+        elif row.stride > 1:
+            size = (size - 1) // row.stride + 1
+        if size < 1:
+            return False
+    return True
+
+
 def small_images(design: Design, size: int) -> Design:
     """The design with a stem for images of 32×32 or 64×64 pixels.
 

@@ -1,4 +1,4 @@
-"""The weights of torchvision's GoogLeNet in this library's modules."""
+"""The weights of torchvision's GoogLeNet in a model of this library."""
 
 import re
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import torch
 from inception_lab.models.designs import DESIGNS
 from inception_lab.models.googlenet import GoogLeNet
 
-TORCHVISION_NAMES = [  # torchvision's name (a pattern) and ours
+NAMES = [  # a pattern in torchvision's name, and what stands for it in this library
     (r"^conv2\.", "conv2.reduce."),
     (r"^conv3\.", "conv2.conv."),
     (r"^inception(\d\w)\.", r"inception_\1."),
@@ -36,7 +36,7 @@ def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input:
     if not isinstance(state_dict, Mapping):
         kind = type(state_dict).__name__
         raise ValueError(f"state_dict must be what a model's state_dict() returns, got {kind}")
-    weights = {our_name(name): tensor for name, tensor in state_dict.items()}
+    weights = {library_name(name): tensor for name, tensor in state_dict.items()}
     for name in ("conv1.conv.weight", "linear.weight"):
         if name not in weights:
             raise ValueError(f"state_dict is not torchvision's googlenet: it has nothing for {name}")
@@ -58,10 +58,10 @@ def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input:
     return model
 
 
-def our_name(name: str) -> str:
-    """Our name for a parameter of torchvision's GoogLeNet."""
-    for pattern, replacement in TORCHVISION_NAMES:
+def library_name(name: str) -> str:
+    """The name in this library of a parameter of torchvision's GoogLeNet."""
+    for pattern, replacement in NAMES:
         name, changed = re.subn(pattern, replacement, name)
         if changed and name.startswith("conv2.reduce."):
-            break  # torchvision's conv2 is our conv2.reduce, and its conv3 our conv2.conv
+            break  # torchvision's conv2 is conv2.reduce here, and its conv3 is conv2.conv
     return name

@@ -6,7 +6,7 @@ import pandas as pd
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import Widths
-from inception_lab.models.designs import TABLE_1
+from inception_lab.models.designs import TABLE_1, walk
 from inception_lab.plots import PATH_LABELS, PATHS
 
 if TYPE_CHECKING:
@@ -26,15 +26,12 @@ SLIDERS = {  # description: (smallest, largest, step), in the order of a preset
 
 
 def presets() -> dict[str, tuple[int, ...]]:
-    """The nine modules of Table 1: stage → (input channels, side of the map, the six widths)."""
-    channels, size, found = 192, 28, {}  # after pool2, of an image of 224×224
-    for row in TABLE_1[4:]:
-        if row.type == "max pool":
-            size //= 2
-        else:
-            found[row.stage] = (channels, size, *row.widths)
-            channels = row.widths.out_channels(channels)
-    return found
+    """The nine modules of Table 1: stage → (input channels, side of the map of a 224×224 image, the six widths)."""
+    return {
+        row.stage: (channels, 224 // total_stride, *row.widths)
+        for row, channels, _, total_stride in walk(TABLE_1)
+        if row.type == "inception"
+    }
 
 
 def costs_by_path(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
