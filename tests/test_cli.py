@@ -59,7 +59,7 @@ def test_json_can_be_read_back(capsys):
     "arguments, message",
     [
         (["count", "gogglenet"], "did you mean googlenet"),
-        (["count", "googlenet", "--input-size", "16"], "smallest square image that works is 31×31"),
+        (["count", "googlenet", "--input-size", "16"], "x must be at least 31×31 pixels for this network"),
     ],
 )
 def test_a_wrong_argument_is_told_and_nothing_printed(arguments, message, capsys):

@@ -4,48 +4,62 @@ PyTorch runs every layer as a few of these operators, whatever the layer is call
 `torch.ops.aten`; the arguments are those of the operator's schema.
 """
 
+from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import torch
+from torch import Tensor
 
 aten = torch.ops.aten
 
 # --- multiply-accumulates
 
 
-def convolution_macs(output, x, weight, bias, stride, padding, dilation, transposed, *_):
+def convolution_macs(
+    output: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    *_: Any,
+) -> int:
     """Each weight is used once at each position: of the output, or of the input where it is transposed."""
     positions = (x if transposed else output).shape
     return weight.numel() * positions[0] * prod(positions[2:])
 
 
-def mm_macs(output, a, b):
+def mm_macs(output: Tensor, a: Tensor, b: Tensor) -> int:
     """(m, k) @ (k, n): m · k · n."""
     return a.shape[0] * a.shape[1] * b.shape[1]
 
 
-def addmm_macs(output, bias, a, b):
+def addmm_macs(output: Tensor, bias: Tensor, a: Tensor, b: Tensor) -> int:
     """bias + (m, k) @ (k, n): adding the bias is no multiply-accumulate."""
     return mm_macs(output, a, b)
 
 
-def bmm_macs(output, a, b):
+def bmm_macs(output: Tensor, a: Tensor, b: Tensor) -> int:
     """(batch, m, k) @ (batch, k, n): batch · m · k · n."""
     return a.shape[0] * mm_macs(output, a[0], b[0])
 
 
-def baddbmm_macs(output, bias, a, b):
+def baddbmm_macs(output: Tensor, bias: Tensor, a: Tensor, b: Tensor) -> int:
+    """bias + (batch, m, k) @ (batch, k, n), as addmm for each of the batch."""
     return bmm_macs(output, a, b)
 
 
-def attention_macs(output, query, key, value, *_):
+def attention_macs(output: Tensor, query: Tensor, key: Tensor, value: Tensor, *_: Any) -> int:
     """Scaled dot-product attention: every query with every key, then weights with every value."""
     *batch, queries, depth = query.shape
     keys, width = value.shape[-2:]
     return prod(batch) * queries * keys * (depth + width)
 
 
-MACS = {
+MACS: dict[Any, Callable[..., int]] = {
     aten.convolution: convolution_macs,
     aten.mm: mm_macs,
     aten.addmm: addmm_macs,
@@ -77,7 +91,7 @@ NO_MACS = {
 }
 
 
-def has_no_macs(operator) -> bool:
+def has_no_macs(operator: Any) -> bool:
     """Whether the operator is known to multiply no matrices: elementwise, a view, or one of NO_MACS."""
     return (
         operator._overloadpacket in NO_MACS

@@ -3,9 +3,11 @@
 The names are those of `torch.ops.aten`; the arguments are those of the operator's schema.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 aten = torch.ops.aten
 
@@ -32,10 +34,12 @@ class Field(NamedTuple):
         return Field(self.low + units * self.step, self.high + units * self.step, self.step)
 
 
-INPUT_FIELD = Field(0, 0, 1), Field(0, 0, 1)
+Fields = tuple[Field, ...]  # (vertical, horizontal)
+Window = tuple[tuple[int, ...], ...]  # kernel, stride, padding and dilation, each (vertical, horizontal)
+INPUT_FIELD: Fields = (Field(0, 0, 1), Field(0, 0, 1))
 
 
-def union(fields):
+def union(fields: Sequence[Fields]) -> Fields:
     """The fields of a map that is computed from several maps: along each axis the hull of theirs."""
     return tuple(
         Field(min(f.low for f in axis), max(f.high for f in axis), min(f.step for f in axis))
@@ -43,7 +47,7 @@ def union(fields):
     )
 
 
-def output_fields(operator, inputs, output, args):
+def output_fields(operator: Any, inputs: Sequence[Fields | None], output: Tensor, args: Any) -> Fields | None:
     """The (vertical, horizontal) fields of an operator's output, or None where a field has no meaning.
 
     inputs: the fields of the tensor arguments that come from the image, None for one whose field was lost.
@@ -51,14 +55,15 @@ def output_fields(operator, inputs, output, args):
     and linear layers on flattened maps.
     """
     packet, x = operator._overloadpacket, args[0]
-    if None in inputs or (packet is aten.convolution and args[6]):  # a transposed convolution spreads units out
+    known = [fields for fields in inputs if fields is not None]
+    if len(known) < len(inputs) or (
+        packet is aten.convolution and args[6]
+    ):  # a transposed convolution spreads units out
         return None
-    fields = union(inputs)
+    fields = union(known)
     if packet in WINDOWS:
         kernel, stride, padding, dilation = WINDOWS[packet](*args)
-        return tuple(
-            f.window(*w) for f, w in zip(fields, zip(kernel, stride, padding, dilation, strict=True), strict=True)
-        )
+        return tuple(f.window(k, s, p, d) for f, k, s, p, d in zip(fields, kernel, stride, padding, dilation, strict=True))
     if packet in (aten.mean, aten._adaptive_avg_pool2d) and x.ndim == 4:
         height, width = output.shape[2:] if output.ndim == 4 else (1, 1)
         return tuple(f.window(-(-n // m), n // m) for f, n, m in zip(fields, x.shape[2:], (height, width), strict=True))
@@ -74,7 +79,9 @@ def output_fields(operator, inputs, output, args):
     return None
 
 
-def _cropped_fields(fields, x, dim=0, start=None, end=None, step=1):
+def _cropped_fields(
+    fields: Fields, x: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Fields:
     start = 0 if start is None else start % x.shape[dim]
     vertical, horizontal = fields
     if dim % 4 == 2:
@@ -84,7 +91,7 @@ def _cropped_fields(fields, x, dim=0, start=None, end=None, step=1):
     return vertical, horizontal
 
 
-def _viewed_fields(packet, fields, x, output, args):
+def _viewed_fields(packet: Any, fields: Fields, x: Tensor, output: Tensor, args: Any) -> Fields | None:
     if x.ndim == 4 and output.ndim == 2:  # flattened: a linear layer sees every unit of the map
         return tuple(f.window(n, n) for f, n in zip(fields, x.shape[2:], strict=True))
     if x.ndim == output.ndim == 2:
@@ -99,22 +106,26 @@ def _viewed_fields(packet, fields, x, output, args):
     return fields if keeps_map else None
 
 
-def _convolution_window(x, weight, bias, stride, padding, dilation, transposed, *_):
+def _convolution_window(
+    x: Tensor, weight: Tensor, bias: Any, stride: Any, padding: Any, dilation: Any, transposed: bool, *_: Any
+) -> Window:
     return tuple(weight.shape[-2:]), _pair(stride), _pair(padding), _pair(dilation)
 
 
-def _pool_window(x, kernel, stride=(), padding=(0, 0), dilation=(1, 1), *_):
+def _pool_window(
+    x: Tensor, kernel: Any, stride: Any = (), padding: Any = (0, 0), dilation: Any = (1, 1), *_: Any
+) -> Window:
     kernel, dilation = _pair(kernel), _pair(dilation if isinstance(dilation, list | tuple) else 1)
     return kernel, _pair(stride) if stride else kernel, _pair(padding), dilation
 
 
-def _pair(value):
+def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
     """The last two of the numbers, which are the map's axes; one number stands for both."""
     value = (value,) if isinstance(value, int) else tuple(value)
     return value[-2:] if len(value) > 1 else value * 2
 
 
-WINDOWS = {
+WINDOWS: dict[Any, Callable[..., Window]] = {
     aten.convolution: _convolution_window,
     aten.max_pool2d_with_indices: _pool_window,
     aten.avg_pool2d: _pool_window,

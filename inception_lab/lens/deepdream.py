@@ -81,4 +81,5 @@ def at_least(picture: torch.Tensor, smallest: int) -> torch.Tensor:
 
 
 def resized(picture: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+    """The picture (N, 3, H, W) at other sides (height, width)."""
     return functional.interpolate(picture, tuple(sides), mode="bilinear", align_corners=False, antialias=True)

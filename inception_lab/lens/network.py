@@ -126,8 +126,9 @@ def open_run(folder: str | Path | None = None) -> Network:
 
 
 def best_run(place: str | Path | None = None) -> Path:
-    """The recorded run to look inside: one on photographs if there is one, else on `shapes`; of these the one with
-    the lowest validation error.
+    """The recorded run to look inside: the one with the lowest validation error.
+
+    A run on photographs goes before any on `shapes`.
 
     place: a folder of run folders, by default data/runs. Raises ValueError where it holds no run with weights.
     """

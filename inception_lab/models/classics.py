@@ -5,6 +5,7 @@ papers' names. The fully connected ones take one image size alone.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 from torch import nn
 
@@ -81,7 +82,7 @@ def nin(num_classes: int = 1000) -> nn.Sequential:
 
 
 def _mlpconv(
-    block: int, in_channels: int, widths: tuple[int, int, int], kernel: int, **options: int
+    block: int, in_channels: int, widths: tuple[int, int, int], kernel: int, **options: Any
 ) -> dict[str, nn.Module]:
     first, second, third = widths
     convolutions = {
