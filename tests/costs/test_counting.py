@@ -176,7 +176,7 @@ def torchvision_classifier(name):
 @pytest.mark.slow
 def test_it_agrees_with_torch_on_every_classifier_of_torchvision_within_90_seconds():
     names = torchvision.models.list_models(module=torchvision.models)
-    start = time.perf_counter()
+    start = time.process_time()  # by the clock it would depend on what else runs
     for name in names:
         model = torchvision_classifier(name)
         try:
@@ -186,7 +186,7 @@ def test_it_agrees_with_torch_on_every_classifier_of_torchvision_within_90_secon
         assert cost.macs > 0, name
         assert cost.params + sum(cost.idle.values()) == sum(p.numel() for p in model.parameters()), name
     assert len(names) >= 80
-    assert time.perf_counter() - start < 90
+    assert time.process_time() - start < 90
 
 
 @pytest.mark.parametrize("name", ["alexnet-2012", "vgg16", "googlenet", "googlenet-torchvision", "inception-v2"])
