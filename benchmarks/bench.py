@@ -1,19 +1,22 @@
 """How fast GoogLeNet runs here and in torchvision: the same weights, side by side, in one process.
 
-    rows = bench("cpu", batches=(1, 32))        # a dict a contender
-    print(table(rows))                          # Markdown
+    python benchmarks/bench.py                              # prints a Markdown table
+    python benchmarks/bench.py --table data/bench/cpu.csv   # the table of recorded results
 
 Rounds alternate between the contenders, and who goes first changes. The first call of each, in which a compiler may
-work, is timed apart. What bounds them is measured too: the most multiply-accumulates a second that this machine does
-in a product of matrices.
+work, is timed apart. What bounds them is measured too: the most multiply-accumulates per second that this machine
+does in a product of matrices.
 """
 
+import argparse
 import csv
 import ctypes
 import datetime
+import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -32,19 +35,18 @@ from inception_lab.models.torchvision_weights import from_torchvision
 from inception_lab.training.trainer import loss
 
 SIZE, CLASSES = 224, 1000
-LAST = torch.channels_last
 TASKS = ("inference", "training")
 
 
 def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = True, rounds: int = 15) -> list[dict]:
-    """Measure every contender; a dict each, with what was measured and the environment.
+    """Measure every contender; one dict for each, with what was measured and the environment.
 
-    batches: images a call; by default 1 and 32, or 1 and 256 on a GPU. compile: also what a compiler makes of both.
-    median_ms, low_ms, high_ms: milliseconds a call, with the quartiles. first_call_s: seconds of the first call;
+    batches: images per call; by default 1 and 32, or 1 and 256 on a GPU. compile: also what a compiler makes of both.
+    median_ms, low_ms, high_ms: milliseconds per call, with the quartiles. first_call_s: seconds of the first call;
     it is short where the compiler finds its work of an earlier day (TORCHINDUCTOR_FORCE_DISABLE_CACHES=1 forbids that).
     peak_mb: how much more memory a call takes at its peak than there was before it; None where it cannot be told.
-    ratio: to torchvision's model as it comes, at the same batch. share_of_peak_percent: multiply-accumulates a second,
-    of the most that this machine does in that type of number. A training step is counted as three forward passes.
+    ratio: to torchvision's model as it comes, at the same batch. share_of_peak_percent: multiply-accumulates per
+    second, of the most that this machine does in that type of number. A training step counts as three forward passes.
     others_percent: how much of the processor other programs took meanwhile, where Linux tells; above some per cent, two
     threads that wait for each other wait for those too, and the figures mean little.
 
@@ -62,7 +64,7 @@ def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = Tru
     for task in tasks:
         for batch in batches:
             calls = contenders(task, device, batch, compile)
-            others = Others()
+            others = OtherPrograms()
             measured = measure({name: call for name, (*_, call) in calls.items()}, device, rounds)
             others.stop()
             base = measured["torchvision"]["median_ms"]
@@ -90,11 +92,14 @@ def contenders(task: str, device: str, batch: int, compile: bool) -> dict[str, t
 
 def inference(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
     """torchvision's model in each form that a reader would give it, and the twins of ours with its weights."""
-    ours, relaid = from_torchvision(original.state_dict()).to(images.device).eval(), images.to(memory_format=LAST)
+    ours, relaid = (
+        from_torchvision(original.state_dict()).to(images.device).eval(),
+        images.to(memory_format=torch.channels_last),
+    )
     half = torch.bfloat16
 
     def theirs(dtype=torch.float32, freeze=None):
-        model = from_state(original).eval().to(dtype=dtype, memory_format=LAST)
+        model = from_state(original).eval().to(dtype=dtype, memory_format=torch.channels_last)
         if freeze is not None:
             model = compiled(model, images.device.type, freeze=freeze)
         inputs = relaid.to(dtype)
@@ -126,7 +131,7 @@ def inference(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
 def training(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
     """A step of SGD with momentum: forward with both heads, backward, new weights."""
     labels = torch.randint(CLASSES, (len(images),), device=images.device)
-    relaid, half = images.to(memory_format=LAST), torch.bfloat16
+    relaid, half = images.to(memory_format=torch.channels_last), torch.bfloat16
 
     def step(model, images, dtype=torch.float32, compiled=False):
         network = torch.compile(model, dynamic=False) if compiled else model
@@ -142,10 +147,10 @@ def training(original: nn.Module, images: torch.Tensor, compile: bool) -> dict:
         return call
 
     def theirs():
-        return from_state(original).train().to(memory_format=LAST)
+        return from_state(original).train().to(memory_format=torch.channels_last)
 
     def ours(merge):
-        model = from_torchvision(original.state_dict()).train().to(images.device, memory_format=LAST)
+        model = from_torchvision(original.state_dict()).train().to(images.device, memory_format=torch.channels_last)
         return merge_ones(model, merge)
 
     calls = {
@@ -176,7 +181,7 @@ def from_state(original: nn.Module) -> nn.Module:
 
 
 def measure(calls: dict[str, Callable], device: str, rounds: int) -> dict[str, dict]:
-    """Milliseconds a call: for each name the median, the quartiles, the first call and the peak of memory."""
+    """Milliseconds per call: for each name the median, the quartiles, the first call and the peak of memory."""
     seconds, results = {name: [] for name in calls}, {}
     for name, call in calls.items():
         first = timed(call, device)
@@ -215,7 +220,7 @@ def resident(field: str) -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(field))
 
 
-class Others:
+class OtherPrograms:
     """The share of the processor, in per cent, that other programs take between its making and `stop`; else None."""
 
     def __init__(self):
@@ -287,7 +292,7 @@ def read(path: str | Path) -> list[dict]:
 
 
 def table(rows: list[dict]) -> str:
-    """A Markdown table: a row a contender, and for each task and batch milliseconds and the ratio to torchvision."""
+    """A Markdown table: one row per contender, and by task and batch its milliseconds and the ratio to torchvision."""
     kinds = list(dict.fromkeys((row["task"], int(row["batch"])) for row in rows))
     cells = {(row["contender"], row["task"], int(row["batch"])): row for row in rows}
     head = ["", *(f"{task}, batch {batch}" for task, batch in kinds)]
@@ -297,3 +302,35 @@ def table(rows: list[dict]) -> str:
         texts = [f"{float(r['median_ms']):.1f} ms, {float(r['ratio']):.2f}×" if r else "" for r in found]
         lines.append(f"| {name} | {' | '.join(texts)} |")
     return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0, or 2 for a wrong argument, which is told on standard error."""
+    parser = argparse.ArgumentParser(
+        prog="bench.py",
+        description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on the "
+        "same weights, and say how much of what the machine can do each uses. Nothing else should run meanwhile.",
+    )
+    parser.add_argument("--device", default="cpu", metavar="D", help="cpu or cuda (default: cpu)")
+    parser.add_argument("--batches", type=int, nargs="+", metavar="N", help="images per call (1 32; GPU: 1 256)")
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="T", help="one or both of them")
+    parser.add_argument("--rounds", type=int, default=15, metavar="N", help="counted calls of each (default: 15)")
+    parser.add_argument("--no-compile", action="store_true", help="leave out what has to be compiled")
+    parser.add_argument("--out", metavar="CSV", help="write the results here, with the environment")
+    parser.add_argument("--table", metavar="CSV", help="measure nothing: print the table of these results")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    args = parser.parse_args(arguments)
+    try:
+        options = dict(compile=not args.no_compile, rounds=args.rounds)
+        rows = read(args.table) if args.table else bench(args.device, args.batches, args.tasks, **options)
+    except (ValueError, OSError) as error:
+        print(f"bench.py: {error}", file=sys.stderr)
+        return 2
+    if args.out:
+        write(rows, args.out)
+    print(json.dumps(rows, indent=1) if args.json else table(rows), end="\n" if args.json else "")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

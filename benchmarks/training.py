@@ -1,4 +1,4 @@
-"""Training steps a second of a recipe, against the same network in plain eager PyTorch with the default layout.
+"""Training steps per second of a recipe, against the same network in plain eager PyTorch with the default layout.
 
 Both train on the same images, which lie in memory, with the recipe's optimizer and batch, on the same two cores. One
 is the library's loop as `inception-lab train` runs it, augmentation, metrics and checks included. The other is the
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="shapes-laptop", help="a recipe of the library")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a part of the recipe")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each loop")
-    parser.add_argument("--steps", type=int, default=20, help="steps a round")
+    parser.add_argument("--steps", type=int, default=20, help="steps per round")
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])

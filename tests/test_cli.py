@@ -2,11 +2,15 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from inception_lab.cli import main
+from inception_lab import __version__
+from inception_lab.cli import COMMANDS, main
+from inception_lab.training import RECIPES
 
 
 def test_a_summary_line_a_network(capsys):
@@ -55,13 +59,37 @@ def test_json_can_be_read_back(capsys):
     "arguments, message",
     [
         (["count", "gogglenet"], "did you mean googlenet"),
-        (["count", "googlenet", "--input-size", "16"], "smallest square image that works is 31×31"),
+        (["count", "googlenet", "--input-size", "16"], "x must be at least 31×31 pixels for this network"),
     ],
 )
 def test_a_wrong_argument_is_told_and_nothing_printed(arguments, message, capsys):
     assert main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == "" and message in err
+
+
+def test_the_version_is_that_of_the_project(capsys):
+    with pytest.raises(SystemExit) as exit_status:
+        main(["--version"])
+    assert exit_status.value.code == 0 and capsys.readouterr().out == f"inception-lab {__version__}\n"
+
+
+def test_without_a_recipe_all_are_listed(capsys):
+    assert main(["train"]) == 0
+    assert capsys.readouterr().out.split() == list(RECIPES)
+
+
+def test_counting_imports_nothing_that_trains():
+    code = "import sys, inception_lab.cli as c; c.main(['count', 'alexnet']); print('lightning_fabric' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split()[-1] == "False" and "alexnet" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as exit_status:
+        main([command, "--help"])
+    assert exit_status.value.code == 0 and f"usage: inception-lab {command}" in capsys.readouterr().out
 
 
 def test_without_a_command_the_usage_is_shown(capsys):

@@ -63,3 +63,15 @@ def recorded(*parts: str) -> Path:
     """
     own = data_folder().joinpath(*parts)
     return own if own.exists() or IN_CHECKOUT else (PACKAGE / "recorded").joinpath(*parts)
+
+
+def all_recorded(folder: str, pattern: str) -> list[Path]:
+    """Every file of that pattern in a folder of recorded data, such as ("runs", "*/metrics.json"), sorted by name.
+
+    First come those in `data_folder()`, then the copies in an installed wheel that none of them goes before.
+    """
+    found: dict[Path, Path] = {}
+    for place in (data_folder() / folder, PACKAGE / "recorded" / folder):  # a checkout has the first alone
+        for path in sorted(place.glob(pattern)):
+            found.setdefault(path.relative_to(place), path)
+    return list(found.values())

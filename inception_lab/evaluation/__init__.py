@@ -1,13 +1,31 @@
 """What trained networks are worth: predictions and ensembles, recorded runs, studies over several seeds.
 
-predict("runs/cifar10", crops=10).error(5)
-studies.compare(studies.read("kernels"))
+predict("runs/cifar10", crops=10).error(5)            # or recorded_run("shapes-laptop") in place of a folder
+compare(read_study("kernels"))
 """
 
-from inception_lab.evaluation import records, studies
+from inception_lab.evaluation.comparison import compare
 from inception_lab.evaluation.inference import predict
 from inception_lab.evaluation.predictions import Predictions, average, ladder
-from inception_lab.evaluation.records import PLACE
+from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs
 from inception_lab.evaluation.scaling import forecast
+from inception_lab.evaluation.studies import STUDIES, Study
+from inception_lab.evaluation.study_run import run_study
+from inception_lab.evaluation.study_table import OBJECT_SCALES, read_study
 
-__all__ = ["PLACE", "Predictions", "average", "forecast", "ladder", "predict", "records", "studies"]
+__all__ = [
+    "OBJECT_SCALES",
+    "STUDIES",
+    "Predictions",
+    "Study",
+    "average",
+    "compare",
+    "forecast",
+    "ladder",
+    "predict",
+    "read_study",
+    "recorded_predictions",
+    "recorded_run",
+    "recorded_runs",
+    "run_study",
+]

@@ -4,8 +4,8 @@
     p = predict("runs/cifar10", crops=144)                 # as the paper tests (Section 7)
     p = predict("runs/mine", "/my/photographs", split="test", crops=10)
 
-What has been computed is kept in the run folder, in RUN/predictions/, a part at a time: an evaluation that was killed
-goes on where it stood, and one that was finished is read.
+What has been computed is stored in the run folder, in RUN/predictions/, a part at a time: an evaluation that was killed
+is resumed where it stood, and one that was finished is read.
 """
 
 import hashlib
@@ -13,15 +13,18 @@ import time
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
+from lightning_fabric import Fabric
 from safetensors import SafetensorError, safe_open
+from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from inception_lab.common import files
-from inception_lab.common.checks import RunError, check_one_of
+from inception_lab.common.checks import RunError, check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
 from inception_lab.data.pictures import fit, normalize
@@ -33,6 +36,7 @@ from inception_lab.training.weights import load_model
 
 FORMAT = "inception-lab predictions 1"
 SAVE_EVERY = 60.0  # seconds between two writings of what has been computed
+Part = tuple[torch.Tensor, torch.Tensor]  # of some images: probabilities (n, C) and labels (n,)
 
 
 def predict(
@@ -53,44 +57,43 @@ def predict(
     data: a tier or a folder, by default what the run was trained on; or a set of uint8 images with `classes`, which
     stands for `split`. crops: 1, 10 or 144, cut as `evaluation_crops` says from images of their own size (shapes are
     drawn at the recipe's `image_size`); None for the image at that size, as validation in training sees it.
-    length, skip_broken: as `datasets.load` has them. batch: crops that the network sees at once. store: keep what has
-    been computed in the run folder, and use what was kept there for the same weights and images. accelerator: Fabric's.
+    length, skip_broken: as `datasets.load` has them. batch: crops that the network sees at once. store: write what has
+    been computed to the run folder, and use what lies there for the same weights and images. accelerator: Fabric's.
 
     Raises ValueError for a wrong argument, and for classes that are not the run's; RunError for a folder without
     finished weights, or one that cannot be written to.
     """
     if crops is not None:
         check_one_of("crops", crops, CROPS)
-    if not isinstance(batch, int) or batch < 1:
-        raise ValueError(f"batch must be a whole number of at least 1, got {batch!r}")
+    batch = check_whole("batch", batch)
     model, about = load_model(run)
     recipe = about["recipe"]
-    images, data_digest = open_images(
-        data if data is not None else source(run, recipe), split, length, recipe, skip_broken
-    )
+    data = training_data(run, recipe) if data is None else data
+    images, digest = open_images(data, split, length, recipe, skip_broken)
     check_classes(run, list(images.classes), about["classes"])
-    kept = Kept(run, f"{split}-{crops or 'whole'}-{data_digest}", store)
-    parts = [kept.read(len(about["classes"]))]
-    if len(parts[0][1]) < len(images):
-        kept.write(parts)  # now, so that a folder that cannot be written to is told before any work
+    file = PredictionFile(run, f"{split}-{crops or 'whole'}-{digest}", store)
+    parts = [file.read(len(about["classes"]))]
+    done = len(parts[0][1])
+    if done < len(images):
+        file.write(parts)  # now, so that a folder that cannot be written to is told before any work
         fabric = make_fabric(recipe, accelerator, devices=1)
+        rest = Subset(images, range(done, len(images)))
+        to_do = Data(rest, rest, about["classes"], about["mean"], about["std"])
         name = f"{Path(run).name}, {'whole images' if crops is None else f'{crops} crops'}"
-        with tqdm(desc=name, total=len(images), initial=len(parts[0][1]), unit=" images", disable=not progress) as bar:
-            rest = Subset(images, range(bar.n, len(images)))
-            seen = Data(rest, rest, about["classes"], about["mean"], about["std"])
-            for part in compute(model, seen, recipe, fabric, crops, batch):
+        with tqdm(desc=name, total=len(images), initial=done, unit=" images", disable=not progress) as bar:
+            for part in predict_parts(model, to_do, recipe, fabric, crops, batch):
                 parts.append(part)
-                kept.write_sometimes(parts)
+                file.write_sometimes(parts)
                 bar.update(len(part[1]))
-        kept.write(parts)
-    probabilities, labels = map(torch.cat, zip(*parts, strict=True))
-    return Predictions(probabilities, labels, about["classes"], crops, (str(run),), data_digest)
+        file.write(parts)
+    probabilities, labels = joined(parts)
+    return Predictions(probabilities, labels, about["classes"], crops, (str(run),), digest)
 
 
 # --- the images ---------------------------------------------------------------------------------------------
 
 
-def source(run: str | Path, recipe: Recipe) -> str:
+def training_data(run: str | Path, recipe: Recipe) -> str:
     """The tier or folder that a run was trained on. Raises ValueError for a folder that is not here."""
     if recipe.data in datasets.NAMES or Path(recipe.data).is_dir():
         return recipe.data
@@ -99,17 +102,21 @@ def source(run: str | Path, recipe: Recipe) -> str:
 
 def open_images(
     data: str | Path | Dataset, split: str, length: int | None, recipe: Recipe, skip_broken: bool = False
-) -> tuple[Dataset, str]:
-    """The images at their own size, shapes at the recipe's, and a digest that does not depend on the recipe."""
+) -> tuple[Any, str]:
+    """The images at their own size, shapes at the recipe's, and a digest that does not depend on the recipe.
+
+    They are a Dataset that also has a length and `classes`, as those of `data.load` have.
+    """
     if isinstance(data, Dataset):
         if length is not None:
             raise ValueError("length must not be given with a set of images: choose them with datasets.Part")
-        return data, datasets.digest(data.classes, data)
+        images: Any = data
+        return images, datasets.digest(images.classes, images)
     images = datasets.load(data, split, length=length, skip_broken=skip_broken)
-    name = datasets.digest(images.classes, images)
+    digest = datasets.digest(images.classes, images)
     if data == "shapes":  # the same scenes
         images = datasets.load(data, split, size=recipe.image_size, length=length)
-    return images, name
+    return images, digest
 
 
 def check_classes(run: str | Path, given: list[str], trained: list[str]) -> None:
@@ -139,11 +146,15 @@ def views(images: torch.Tensor, crops: int | None, recipe: Recipe) -> torch.Tens
 
 
 @torch.no_grad()
-def compute(model, data: Data, recipe: Recipe, fabric, crops: int | None, batch: int) -> Iterator[tuple]:
-    """Probabilities (n, C) and labels (n,) of the images of `data.val`, in order, some at a time."""
-    model.to(fabric.device, memory_format=torch.channels_last if recipe.channels_last else torch.preserve_format)
+def predict_parts(
+    model: nn.Module, data: Data, recipe: Recipe, fabric: Fabric, crops: int | None, batch: int
+) -> Iterator[Part]:
+    """Probabilities and labels of the images of `data.val`, in order, some at a time."""
+    model.to(fabric.device)
+    if recipe.channels_last:
+        model.to(memory_format=torch.channels_last)
     size = max(1, batch // (crops or 1))
-    for groups, labels in DataLoader(data.val, size, num_workers=recipe.workers, collate_fn=_collate):
+    for groups, labels in DataLoader(data.val, size, num_workers=recipe.workers, collate_fn=grouped_by_size):
         seen = [views(group.to(fabric.device), crops, recipe) for group in groups]
         counts = [of_image.shape[0] for group in seen for of_image in group]
         probabilities = []
@@ -154,27 +165,36 @@ def compute(model, data: Data, recipe: Recipe, fabric, crops: int | None, batch:
         yield torch.stack([of_image.mean(0) for of_image in torch.cat(probabilities).split(counts)]).cpu(), labels
 
 
-def _collate(samples: list) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Some images in order, those of one size that follow each other as one batch (N, 3, H, W); and their labels."""
+def grouped_by_size(samples: list) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Some images in order, those of one size that follow each other as one batch (N, 3, H, W), and their labels."""
     images, labels = zip(*samples, strict=True)
     groups = [torch.stack(list(group)) for _, group in groupby(images, key=lambda image: image.shape)]
     return groups, torch.tensor([int(label) for label in labels])
 
 
-class Kept:
-    """The file in a run folder that holds the probabilities computed so far, for its weights and one set of images."""
+def joined(parts: list[Part]) -> Part:
+    """Several parts as one."""
+    probabilities, labels = zip(*parts, strict=True)
+    return torch.cat(probabilities), torch.cat(labels)
 
-    def __init__(self, run: str | Path, name: str, on: bool):
-        self.path, self.on = Path(run) / "predictions" / f"{name}.safetensors", on
+
+class PredictionFile:
+    """The file in a run folder with the probabilities computed so far, for its weights and one set of images.
+
+    store: False neither reads nor writes it.
+    """
+
+    def __init__(self, run: str | Path, name: str, store: bool):
+        self.path, self.store = Path(run) / "predictions" / f"{name}.safetensors", store
         with open(Path(run) / "model.safetensors", "rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
         self.about = {"format": FORMAT, "weights": weights}
         self.written = time.monotonic()
 
-    def read(self, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def read(self, classes: int) -> Part:
         """Probabilities and labels of the first images; of none without a whole file made by the same weights."""
         nothing = torch.empty(0, classes), torch.empty(0, dtype=torch.int64)
-        if not self.on or not self.path.is_file():
+        if not self.store or not self.path.is_file():
             return nothing
         try:
             with safe_open(self.path, framework="pt") as file:
@@ -183,20 +203,20 @@ class Kept:
         except (SafetensorError, OSError):
             return nothing
 
-    def write(self, parts: list[tuple]) -> None:
+    def write(self, parts: list[Part]) -> None:
         """Replace the file. Raises RunError where that cannot be done."""
-        if not self.on:
+        if not self.store:
             return
         try:
             self.path.parent.mkdir(exist_ok=True)
-            probabilities, labels = map(torch.cat, zip(*parts, strict=True))
+            probabilities, labels = joined(parts)
             content = safetensors.torch.save({"probabilities": probabilities, "labels": labels}, self.about)
             files.write(self.path, content)
         except (OSError, RunError) as error:
-            raise RunError(f"{error}; store=False (--no-store) evaluates without keeping anything") from error
+            raise RunError(f"{error}; store=False (--no-store) evaluates without storing anything") from error
         self.written = time.monotonic()
 
-    def write_sometimes(self, parts: list[tuple]) -> None:
+    def write_sometimes(self, parts: list[Part]) -> None:
         """Replace the file if it is older than SAVE_EVERY."""
         if time.monotonic() - self.written >= SAVE_EVERY:
             self.write(parts)

@@ -1,10 +1,10 @@
 """What predicted probabilities say: top-k error, error by class, confusion, calibration, and what ensembles gain.
 
-    p = evaluation.predict("runs/first", crops=10)         # probabilities (N, C) and labels (N,)
+    p = predict("runs/first", crops=10)                    # probabilities (N, C) and labels (N,)
     p.error(5), p.error_by_class(), p.calibration_error()
-    q = average([p, evaluation.predict("runs/second", crops=10)])
-    q.error(5), q.passes                                   # 20 forward passes an image
-    ladder([p, q, ...])                                    # the paper's Table 3
+    q = predict("runs/second", crops=10)
+    average([p, q]).error(5), average([p, q]).passes       # 20 forward passes per image
+    ladder([p, q])                                         # the paper's Table 3
 
 Paper: Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842, Section 7.
 """
@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
 
-import numpy as np
 import pandas as pd
 import torch
+
+from inception_lab.common.checks import check_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Predictions:
 
     @property
     def passes(self) -> int:
-        """Forward passes an image: crops × models, the cost in the paper's Table 3."""
+        """Forward passes per image: crops × models, the cost in the paper's Table 3."""
         return (self.crops or 1) * len(self.models)
 
     @property
@@ -51,8 +52,7 @@ class Predictions:
 
         With k classes or fewer it is 0. Raises ValueError for k below 1.
         """
-        if k < 1:
-            raise ValueError(f"k must be at least 1, got {k}")
+        check_whole("k", k)
         most_probable = self.probabilities.topk(min(k, len(self.classes))).indices
         wrong = (most_probable != self.labels[:, None]).all(1)
         return 100 * wrong.sum().item() / len(wrong)
@@ -64,7 +64,7 @@ class Predictions:
         return -right.clamp(min=torch.finfo(torch.float32).tiny).log().mean().item()
 
     def error_by_class(self) -> pd.DataFrame:
-        """A row a class, worst first: its name, its number of images and their top-1 error in per cent.
+        """One row per class, worst first: its name, its number of images and their top-1 error in per cent.
 
         A class without images has no error (NaN).
         """
@@ -78,17 +78,19 @@ class Predictions:
         """The numbers of the images that are taken for another class, most confident first, `count` at most."""
         confidence, predicted = self.probabilities.max(1)
         wrong = predicted != self.labels
-        order = torch.where(wrong, confidence, 0).argsort(descending=True, stable=True)
+        order = torch.where(wrong, confidence, torch.zeros(())).argsort(descending=True, stable=True)
         return order[: min(count, int(wrong.sum()))].tolist()
 
     def confused(self, count: int) -> pd.DataFrame:
-        """The commonest confusions, a row each: class, taken for, how many images, and how many the other way round."""
+        """The commonest confusions, `count` rows at most: so many images of `class` were taken for `taken_for`.
+
+        back: how many were confused the other way round.
+        """
         wrong, rows = self.confusion().fill_diagonal_(0), []
         for place in wrong.flatten().argsort(descending=True, stable=True)[:count].tolist():
             i, j = divmod(place, len(self.classes))
             if wrong[i, j]:
-                row = {"class": self.classes[i], "taken_for": self.classes[j]}
-                rows.append(row | {"images": int(wrong[i, j]), "back": int(wrong[j, i])})
+                rows.append((self.classes[i], self.classes[j], int(wrong[i, j]), int(wrong[j, i])))
         return pd.DataFrame(rows, columns=["class", "taken_for", "images", "back"])
 
     def confusion(self) -> torch.Tensor:
@@ -99,19 +101,24 @@ class Predictions:
     def calibration(self, bins: int = 15) -> pd.DataFrame:
         """How often the network is right when it is so and so confident (Guo et al. 2017, arXiv:1706.04599, Section 2).
 
-        Confidence is the largest probability of an image. A row a bin of equal width, above `low` and up to `high`:
-        its images, their mean confidence and the share that is right (accuracy), all from 0 to 1; NaN without images.
+        Confidence is the largest probability of an image. One row per bin, all of equal width, above `low` and up to
+        `high`: how many images, their mean confidence and the share that is right (accuracy), both from 0 to 1; NaN
+        without images.
         """
-        if bins < 1:
-            raise ValueError(f"bins must be at least 1, got {bins}")
+        check_whole("bins", bins)
         confidence = self.probabilities.amax(1)
         edges = torch.linspace(0, 1, bins + 1)
         number = torch.bucketize(confidence, edges[1:-1])  # a value on an edge belongs to the bin below
         right = self.predicted == self.labels
-        images, total, hits = (number.bincount(w, bins) for w in (None, confidence.double(), right.double()))
-        rows = {"low": edges[:-1], "high": edges[1:], "images": images}
-        rows |= {"confidence": total / images, "accuracy": hits / images}
-        return pd.DataFrame({name: column.numpy() for name, column in rows.items()})
+        images = number.bincount(minlength=bins)
+        columns = {
+            "low": edges[:-1],
+            "high": edges[1:],
+            "images": images,
+            "confidence": number.bincount(confidence.double(), bins) / images,
+            "accuracy": number.bincount(right.double(), bins) / images,
+        }
+        return pd.DataFrame({name: column.numpy() for name, column in columns.items()})
 
     def calibration_error(self, bins: int = 15) -> float:
         """Expected calibration error in per cent: the mean over images of their bin's |accuracy − confidence|."""
@@ -127,19 +134,33 @@ def average(predictions: Iterable[Predictions]) -> Predictions:
     """
     predictions = list(predictions)
     check_same(predictions, "crops", "data", "classes", "labels")
-    total = sum(len(p.models) * p.probabilities.double() for p in predictions)
+    total = sum((len(p.models) * p.probabilities.double() for p in predictions), start=torch.zeros(()))
     models = tuple(name for p in predictions for name in p.models)
     return replace(predictions[0], probabilities=(total / len(models)).float(), models=models)
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One row of `ladder`: the ensembles of so many models, with so many crops. Errors are in per cent."""
+
+    crops: int | None
+    models: int  # in each ensemble
+    passes: int  # forward passes per image
+    ensembles: int  # how many were averaged; means and deviations are over them
+    possible: int  # how many there are
+    top1_error: float
+    top1_deviation: float  # NaN for one ensemble
+    top5_error: float
+    top5_deviation: float
 
 
 def ladder(predictions: Iterable[Predictions], most: int = 100, seed: int = 0) -> pd.DataFrame:
     """What more crops and more models gain on a set: the paper's Table 3, over every choice of models.
 
-    predictions: of one model each, in any order. For each number of crops and each n from 1 to the number of models,
-    a row: the mean top-1 and top-5 error (per cent) of the ensembles of n models, their standard deviation (NaN for
-    one ensemble; ensembles share models, so that it understates what other n models would give), and the change of
-    the mean against the first row. `ensembles` says how many were averaged, `possible` how many there are: where
-    these are more than `most`, so many are drawn by `seed`.
+    predictions: of one model each, in any order. One row per number of crops and number of models, with the columns of
+    Rung, and `top1_change` and `top5_change`: the error minus that of the first row. Ensembles share models, so that
+    their standard deviation understates what other models would give. Where more than `most` ensembles are possible,
+    so many are drawn by `seed`.
 
     Raises ValueError where there is nothing, an ensemble, or predictions of other images.
     """
@@ -147,21 +168,27 @@ def ladder(predictions: Iterable[Predictions], most: int = 100, seed: int = 0) -
     check_same(predictions, "data", "classes", "labels")
     if ensembles := [p for p in predictions if len(p.models) > 1]:
         raise ValueError(f"predictions must be of one model each, got an ensemble of {len(ensembles[0].models)}")
-    rows = []
+    rungs = []
     for crops in sorted({p.crops for p in predictions}, key=lambda crops: crops or 0):
         alike = [p for p in predictions if p.crops == crops]
         for n in range(1, len(alike) + 1):
-            made = [average(choice) for choice in choose(alike, n, most, seed)]
-            row = {"crops": crops, "models": n, "passes": made[0].passes}
-            row |= {"ensembles": len(made), "possible": comb(len(alike), n)}
-            for k in (1, 5):
-                errors = np.array([p.error(k) for p in made])
-                row[f"top{k}_error"] = errors.mean()
-                row[f"top{k}_deviation"] = errors.std(ddof=1) if len(errors) > 1 else np.nan
-            rows.append(row)
-    table = pd.DataFrame(rows).astype({"crops": "Int64"})
-    for k in (1, 5):
-        table[f"top{k}_change"] = table[f"top{k}_error"] - table[f"top{k}_error"].iloc[0]
+            ensembles = [average(choice) for choice in choose(alike, n, most, seed)]
+            top1, top5 = (pd.Series([p.error(k) for p in ensembles]) for k in (1, 5))
+            rung = Rung(
+                crops=crops,
+                models=n,
+                passes=ensembles[0].passes,
+                ensembles=len(ensembles),
+                possible=comb(len(alike), n),
+                top1_error=top1.mean(),
+                top1_deviation=top1.std(),
+                top5_error=top5.mean(),
+                top5_deviation=top5.std(),
+            )
+            rungs.append(rung)
+    table = pd.DataFrame(rungs).astype({"crops": "Int64"})
+    for column in ("top1", "top5"):
+        table[f"{column}_change"] = table[f"{column}_error"] - table[f"{column}_error"].iloc[0]
     return table
 
 
@@ -169,7 +196,8 @@ def choose(things: list, n: int, most: int, seed: int = 0) -> list[tuple]:
     """All choices of n things, in order; where they are more than `most`, so many different ones drawn by `seed`."""
     if comb(len(things), n) <= most:
         return list(combinations(things, n))
-    rng, drawn = random.Random(seed), set()
+    rng = random.Random(seed)
+    drawn: set[tuple[int, ...]] = set()
     while len(drawn) < most:
         drawn.add(tuple(sorted(rng.sample(range(len(things)), n))))
     return [tuple(things[i] for i in numbers) for numbers in sorted(drawn)]

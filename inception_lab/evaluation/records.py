@@ -1,8 +1,8 @@
-"""Recorded runs: small copies of finished run folders that the repository keeps in data/runs.
+"""Recorded runs: small copies of finished run folders, which the course keeps in data/runs.
 
-    record("runs/cifar10", "cifar10-0")      # data/runs/cifar10-0
-    print(overview())                        # the table in data/runs/README.md
-    p = predictions(PLACE / "cifar10-0")     # what `inception-lab evaluate runs/cifar10` found: no image is needed
+    recorded_run("shapes-laptop")               # its folder; recorded_runs() has all of them
+    record("runs/cifar10", "cifar10-0")         # makes data/runs/cifar10-0
+    recorded_predictions("data/runs/cifar10-0") # what `inception-lab evaluate runs/cifar10` found: no image is needed
 
 A copy has its weights in half precision and without the auxiliary heads, which evaluation never reads. Of predictions
 among many classes it keeps the most probable ones of each image.
@@ -13,22 +13,23 @@ import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
 from safetensors import safe_open
 
 from inception_lab.common import files
-from inception_lab.common.checks import RunError
+from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import datasets
 from inception_lab.evaluation.predictions import Predictions
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import HEADS
 
-PLACE = files.recorded("runs")
 FILES = ("recipe.json", "environment.json", "history.csv", "metrics.json")
 MANY, TOP = 20, 5  # of more classes than MANY, the TOP most probable of each image are kept
+OVERVIEW = ("run", "network", "data", "device", "date", "epochs", "minutes", "top-1 error", "top-5 error", "weights")
 HEAD = """# Recorded runs
 
 Runs that were really made, by the recipe in each folder. This table is made from the folders by
@@ -41,6 +42,30 @@ that had other work to do, and a GPU is named where there was one.
 """
 
 
+def recorded_runs(names: str = "*") -> list[Path]:
+    """The folders of all recorded runs, or of those whose names match a pattern such as "shapes-crops-*".
+
+    First come those in data/runs, by name, then those that an installed wheel brought, unless their name is taken.
+    """
+    return [path.parent for path in files.all_recorded("runs", f"{names}/metrics.json")]
+
+
+def recorded_run(name: str) -> Path:
+    """The folder of a recorded run. Raises ValueError for an unknown name, listing all."""
+    check_one_of("name", name, [folder.name for folder in recorded_runs()])
+    return files.recorded("runs", name)
+
+
+def own_folder() -> Path:
+    """Where runs are recorded: data/runs."""
+    return files.data_folder() / "runs"
+
+
+def read_json(folder: str | Path, name: str) -> dict[str, Any]:
+    """One of the JSON files of a run folder, such as "metrics.json"."""
+    return json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+
+
 def record(
     run: str | Path,
     name: str | None = None,
@@ -49,48 +74,54 @@ def record(
     note: str = "",
     data: str | Path | None = None,
     every_class: bool = False,
-    place: Path = PLACE,
+    into: str | Path | None = None,
 ) -> Path:
-    """Copy a finished run to `place`/`name`, with half-precision weights, and write the overview anew.
+    """Copy a finished run to `into`/`name`, with half-precision weights, and write the overview anew.
 
-    name: by default the run folder's. weights: False leaves model.safetensors out, to save space. note: what a reader
-    must know of the data, such as "JPEG copy"; it is kept in note.txt and shown in the overview. data: a tier or a
-    folder, from which the pictures of the worst mistakes are taken (see `mistakes`), where the run holds predictions.
+    name: by default the run folder's. into: by default data/runs. weights: False leaves model.safetensors out, to save
+    space. note: what a reader must know of the data, such as "JPEG copy"; it is kept in note.txt and shown in the
+    overview. data: a tier or a folder, from which the pictures of the worst mistakes are taken (see `mistakes`), where
+    the run holds predictions.
     every_class: keep the probabilities of all classes, also of many, in half precision: a ladder needs them.
 
     What `evaluate` has kept in the run folder is copied too. Raises RunError for a folder that holds no finished run,
     or a name that is taken; ValueError for data that are not there, or not what the run was evaluated on.
     """
-    source = RunFolder(run)
-    target = Path(place) / (name or source.path.name)
-    if not source.metrics:
-        raise RunError(f"{source.path} holds no finished run")
+    run, into = Path(run), own_folder() if into is None else Path(into)
+    target = into / (name or run.name)
+    if not RunFolder(run).metrics:
+        raise RunError(f"{run} holds no finished run")
     if target.exists():
         raise RunError(f"{target} is there already: give the copy another name (--name)")
-    with safe_open(source.path / "model.safetensors", framework="pt") as file:
-        classes = json.loads(file.metadata()["classes"])
-    pictures = None if data is None else worst(predictions(source.path), datasets.load(data, "val"))
+    classes = class_names(run / "model.safetensors")
+    pictures = None if data is None else worst(recorded_predictions(run), datasets.load(data, "val"))
     (target / "predictions").mkdir(parents=True)
-    for file in FILES:
-        shutil.copyfile(source.path / file, target / file)
+    for file_name in FILES:
+        shutil.copyfile(run / file_name, target / file_name)
     if note:
         files.write(target / "note.txt", f"{note}\n".encode())
-    for file in (source.path / "predictions").glob("*.safetensors"):
-        files.write(target / "predictions" / file.name, condensed(file, classes, every_class))
+    for path in (run / "predictions").glob("*.safetensors"):
+        files.write(target / "predictions" / path.name, condensed(path, classes, every_class))
     if pictures:
         files.write(target / "mistakes.safetensors", pictures)
     with suppress(OSError):
         (target / "predictions").rmdir()  # there were none
     if weights:
-        content = halved(source.path / "model.safetensors")
-        files.write(target / "model.safetensors", content)
-    write_overview(place)
+        files.write(target / "model.safetensors", halved(run / "model.safetensors"))
+    write_overview(into)
     return target
 
 
-def write_overview(place: Path = PLACE) -> None:
-    """Write README.md of the recorded runs anew, such as after a folder has been deleted."""
-    files.write(Path(place) / "README.md", (HEAD + overview(place)).encode())
+def write_overview(folder: str | Path | None = None) -> None:
+    """Write the README.md of recorded runs anew, such as after one has been deleted. folder: by default data/runs."""
+    folder = own_folder() if folder is None else Path(folder)
+    files.write(folder / "README.md", (HEAD + overview(folder)).encode())
+
+
+def class_names(path: Path) -> list[str]:
+    """The names of the classes that a file of weights, or of recorded predictions, is about."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["classes"])
 
 
 def halved(path: Path) -> bytes:
@@ -114,8 +145,8 @@ def condensed(path: Path, classes: list[str], every_class: bool = False) -> byte
     return safetensors.torch.save(tensors, {"classes": json.dumps(classes)})
 
 
-def predictions(folder: str | Path, crops: int | None = None, split: str = "val") -> Predictions:
-    """The kept predictions of a recorded run: for whole images, or averaged over 1, 10 or 144 crops.
+def recorded_predictions(folder: str | Path, crops: int | None = None, split: str = "val") -> Predictions:
+    """The predictions that lie in a recorded run: for whole images, or averaged over 1, 10 or 144 crops.
 
     Of more than 20 classes the five most probable are known, and what is left of 1 is given to the others in equal
     parts: top-1 to top-5 error, confusion and calibration are exact, while `loss` is an estimate, and so is an
@@ -126,22 +157,22 @@ def predictions(folder: str | Path, crops: int | None = None, split: str = "val"
         raise ValueError(
             f"folder must have one file of predictions for {split}, {crops or 'whole'}; {folder} has {found}"
         )
-    with safe_open(found[0], framework="pt") as file:
-        about, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    if "classes" not in about:  # a file that `predict` wrote
-        with safe_open(Path(folder) / "model.safetensors", framework="pt") as file:
-            about = file.metadata()
-    classes, labels = json.loads(about["classes"]), tensors["labels"].long()
-    if "probabilities" not in tensors:
+    (path,), tensors = found, safetensors.torch.load_file(found[0])
+    is_condensed = "top_probabilities" in tensors
+    with safe_open(path, framework="pt") as file:
+        is_recorded = "classes" in file.metadata()  # else `predict` wrote it
+    classes = class_names(path if is_recorded else Path(folder) / "model.safetensors")
+    if is_condensed:
         top, rest = tensors["top_probabilities"], len(classes) - TOP
         left = (1 - top.sum(1, keepdim=True)).clamp(min=0) / rest
-        filled = left.expand(-1, len(classes)).scatter(1, tensors["top_classes"].long(), top)
-        tensors["probabilities"] = filled
-    digest = found[0].stem.rpartition("-")[2]
-    return Predictions(tensors["probabilities"].float(), labels, classes, crops, (str(folder),), digest)
+        probabilities = left.expand(-1, len(classes)).scatter(1, tensors["top_classes"].long(), top)
+    else:
+        probabilities = tensors["probabilities"].float()
+    data = path.stem.rpartition("-")[2]  # the digest of the images
+    return Predictions(probabilities, tensors["labels"].long(), classes, crops, (str(folder),), data)
 
 
-def worst(p: Predictions, images, count: int = 12) -> bytes:
+def worst(p: Predictions, images: Any, count: int = 12) -> bytes:
     """The pictures of the most confident mistakes, at their own size, as a safetensors file.
 
     Raises ValueError for images that are not those of the predictions.
@@ -167,33 +198,30 @@ def mistakes(folder: str | Path) -> tuple[torch.Tensor, list[int]]:
     return tensors["images"], tensors["numbers"].tolist()
 
 
-def overview(place: Path = PLACE) -> str:
-    """A Markdown table, a row a recorded run: network, data, device, date, minutes, validation errors, weights."""
-    head = "| run | network | data | device | date | epochs | minutes | top-1 error | top-5 error | weights |"
-    rows = [head, "|" + "---|" * (head.count("|") - 1)]
-    rows += [_row(folder) for folder in sorted(Path(place).iterdir()) if (folder / "metrics.json").exists()]
-    return "\n".join(rows) + "\n"
+def overview(folder: str | Path | None = None) -> str:
+    """A Markdown table with one row per recorded run of a folder, by default of data/runs."""
+    folder = own_folder() if folder is None else Path(folder)
+    rows = [overview_row(path.parent) for path in sorted(folder.glob("*/metrics.json"))]
+    lines = [f"| {' | '.join(OVERVIEW)} |", "|" + "---|" * len(OVERVIEW)]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
-def _row(folder: Path) -> str:
+def overview_row(folder: Path) -> tuple[str, ...]:
+    """The cells of one run in the columns of OVERVIEW."""
     recipe = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
-    metrics, sessions = RunFolder(folder).metrics, json.loads((folder / "environment.json").read_text())["sessions"]
-    with open(folder / "history.csv", newline="") as file:
+    metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][-1]
+    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
         minutes = sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60
-    note = folder / "note.txt"
-    note = f" ({note.read_text(encoding='utf-8').strip()})" if note.exists() else ""
-    weights = folder / "model.safetensors"
-    size = f"{weights.stat().st_size / 1e6:.1f} MB" if weights.exists() else "not kept"
-    cells = (
+    note, weights = folder / "note.txt", folder / "model.safetensors"
+    return (
         folder.name,
         recipe.network,
-        recipe.data + note,
-        sessions[-1]["device"],
-        sessions[-1]["started"][:10],
-        recipe.epochs,
+        recipe.data + (f" ({note.read_text(encoding='utf-8').strip()})" if note.exists() else ""),
+        session["device"],
+        session["started"][:10],
+        str(recipe.epochs),
         f"{minutes:.1f}",
         f"{metrics['val_top1_error']:.2f} %",
         f"{metrics['val_top5_error']:.2f} %",
-        size,
+        f"{weights.stat().st_size / 1e6:.1f} MB" if weights.exists() else "not kept",
     )
-    return f"| {' | '.join(map(str, cells))} |"

@@ -18,7 +18,7 @@ from inception_lab import lens
 from inception_lab.common.checks import DataError, RunError
 from inception_lab.data import datasets
 from inception_lab.data.datasets import digest
-from inception_lab.evaluation.inference import source
+from inception_lab.evaluation.inference import training_data
 from inception_lab.explorer import measure, page, sprites
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
 from inception_lab.explorer.stages import CLASSES, Stage, choose_stages, find_stages
@@ -80,7 +80,7 @@ def explore(
 def open_images(run, recipe: Recipe, data, split: str, length: int | None) -> datasets.InMemory:
     """The images to look at, in memory, at the size that the network was trained on."""
     try:
-        place = source(run, recipe) if data is None else data
+        place = training_data(run, recipe) if data is None else data
         images = datasets.load(place, split, size=recipe.image_size, length=length)
         if length is None and len(images) > LENGTH:
             images = datasets.load(place, split, size=recipe.image_size, length=LENGTH)

@@ -45,7 +45,7 @@ def top_images(network: Network, data, k: int = PATCHES) -> TopPatches:
 
 def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) -> list[Inputs]:
     """The strongest inputs of the units of each path."""
-    module = copy.deepcopy(network.network.get_submodule(stage.name)).cpu()
+    module = copy.deepcopy(network.model.get_submodule(stage.name)).cpu()
     return list(inputs_of_stage(module, deviation, INPUTS))
 
 

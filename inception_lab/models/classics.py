@@ -5,6 +5,7 @@ papers' names. The fully connected ones take one image size alone.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 from torch import nn
 
@@ -81,11 +82,11 @@ def nin(num_classes: int = 1000) -> nn.Sequential:
 
 
 def _mlpconv(
-    block: int, in_channels: int, widths: tuple[int, int, int], kernel: int, *, stride: int = 1, padding: int = 0
+    block: int, in_channels: int, widths: tuple[int, int, int], kernel: int, **options: Any
 ) -> dict[str, nn.Module]:
     first, second, third = widths
     convolutions = {
-        f"conv{block}": nn.Conv2d(in_channels, first, kernel, stride, padding),
+        f"conv{block}": nn.Conv2d(in_channels, first, kernel, **options),
         f"conv{block}_1x1a": nn.Conv2d(first, second, 1),
         f"conv{block}_1x1b": nn.Conv2d(second, third, 1),
     }

@@ -134,6 +134,7 @@ def convert(name: str, module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def unrecognized(name: str, module: nn.Module, why: str) -> ValueError:
+    """What to raise for a part of the network that has no twin."""
     return ValueError(f"model cannot be made fast: {name} is a {type(module).__name__}, {why}")
 
 
@@ -165,10 +166,12 @@ def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
 
 
 def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
+    """Whether it is PyTorch's convolution with zeros around the map."""
     return type(conv) is nn.Conv2d and conv.padding_mode == "zeros"
 
 
 def is_normalization(norm: nn.Module | None) -> TypeGuard[nn.BatchNorm2d | None]:
+    """Whether it is PyTorch's batch norm with running statistics, or none."""
     return norm is None or (type(norm) is nn.BatchNorm2d and norm.running_var is not None)
 
 

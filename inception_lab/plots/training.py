@@ -10,7 +10,7 @@ from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, ramp
 def study(frame, column: str = "val_top1_error", label: str | None = None, cost: str | None = None, ax=None):
     """Draw every run of a study as a point, a row an arm, with the mean of the arm as a line. Returns the axes.
 
-    frame: what `studies.read` gives; its first arm is on top. column: what to draw. label: of the axis, by default
+    frame: what `read_study` gives; its first arm is on top. column: what to draw. label: of the axis, by default
     the column's name. cost: "macs" or "parameters", to be told beside each arm. Raises ValueError for a column that
     is not there.
     """

@@ -53,7 +53,7 @@ class Recipe:
     precision: "32-true" or "bf16-mixed", Fabric's names.
     seed: of the order of the images, their augmentation and dropout. weights_seed: of the first weights. The paper's
         seven models have the same first weights, and differ in the order and the sampling of the images.
-    merge_ones: compute the 1×1 convolutions that read one input as one, see `models.merge_ones`.
+    merge_ones: compute the 1×1 convolutions that read one input as one, see `fast_twin.merge_ones`.
     checkpoint_every: steps between two checkpoints inside an epoch; 0 for none but the one at its end.
 
     Raises ValueError for a value of the wrong type or out of range, naming the field.

@@ -9,13 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from inception_lab.cli import main
-
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_readme_shows_the_recorded_table(capsys):
-    assert main(["bench", "--table", str(ROOT / "data" / "bench" / "cpu.csv")]) == 0
+    assert bench.main(["--table", str(ROOT / "data" / "bench" / "cpu.csv")]) == 0
     table = capsys.readouterr().out
     assert f"<!-- bench -->\n\n{table}\n<!-- /bench -->" in (ROOT / "README.md").read_text(encoding="utf-8")
     assert table.count("\n") > 5 and "1.00×" in table
@@ -63,7 +61,7 @@ def test_rows_are_written_and_those_of_other_batches_stay(tmp_path, monkeypatch,
     path = tmp_path / "bench.csv"
     for batch in ("1", "2", "1"):
         arguments = ["--batches", batch, "--tasks", "inference", "--rounds", "3"]
-        assert main(["bench", *arguments, "--out", str(path), "--json"]) == 0
+        assert bench.main([*arguments, "--out", str(path), "--json"]) == 0
         first = json.loads(capsys.readouterr().out)[0]
     rows = bench.read(path)
     assert [(row["contender"], row["batch"]) for row in rows] == [
@@ -80,7 +78,7 @@ def test_rows_are_written_and_those_of_other_batches_stay(tmp_path, monkeypatch,
     [(["--device", "tpu"], "device must be 'cpu'"), (["--tasks", "guessing"], "tasks must be one of")],
 )
 def test_wrong_arguments_are_told(arguments, message, capsys):
-    assert main(["bench", *arguments]) == 2
+    assert bench.main(arguments) == 2
     assert message in capsys.readouterr().err
 
 

@@ -9,15 +9,16 @@ import sys
 import tomllib
 from pathlib import Path
 
+import bench
 import pandas as pd
 import pytest
 import torch
 from torchvision.io import write_png
 
 from inception_lab import cli, count
-from inception_lab.data import datasets
+from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
-from inception_lab.evaluation import studies
+from inception_lab.evaluation import STUDIES, read_study, studies
 from inception_lab.training import recipes
 
 ROOT = Path(__file__).parents[2]
@@ -50,12 +51,12 @@ def arguments(words):
 def test_every_command_is_one_that_the_library_takes(page):
     assert commands(page) or page.stem not in ("gpu-runs", "scaling")
     for words in commands(page):
-        args = cli._parser().parse_args(arguments(words))
-        if args.run is cli._train:
+        args = cli.make_parser().parse_args(arguments(words))
+        if args.function is cli.train_network:
             recipe = recipes.find(args.recipe).with_settings(args.set)
             assert recipe.data == "imagenet" or Path(args.data).name.removesuffix("-jpeg").startswith(recipe.data)
             assert args.devices == "auto" or recipe.batch % (int(args.devices) * args.nodes) == 0
-        if args.run is cli._study:
+        if args.function is cli.run_study:
             assert studies.find(args.name)
 
 
@@ -70,8 +71,8 @@ def test_all_seeds_of_a_recipe_are_asked_for_and_resumable():
 def test_the_table_of_the_ablations_is_what_the_counter_says():
     text = (ROOT / "docs" / "gpu-runs.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.partition("| arm |")[2].splitlines()[2:]]
-    stated = {row[0]: (row[1], row[2]) for row in rows[: len(studies.STUDIES["ablations"].arms)]}
-    study, counted = studies.STUDIES["ablations"], {}
+    stated = {row[0]: (row[1], row[2]) for row in rows[: len(STUDIES["ablations"].arms)]}
+    study, counted = STUDIES["ablations"], {}
     for arm in study.arms:
         recipe = study.recipe_of(arm, 0)
         cost = count(recipe.network, recipe.image_size, num_classes=10, **recipe.options)
@@ -93,7 +94,7 @@ def draw(folder, train, val, size):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(datasets, "cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(files, "cache", lambda: tmp_path / "cache")
     return tmp_path
 
 
@@ -104,9 +105,6 @@ def small(words):
         words += [word for setting in SMALL for word in ("--set", setting)]
     if words[0] == "study":
         words += ["--arms", "batch norm", "naive modules", "--seeds", "1", "--out", "studies/ablations.csv"]
-    if words[0] == "bench":
-        words[words.index("cuda")] = "cpu"
-        return [*words, "--batches", "1", "--rounds", "2", "--no-compile"]
     if words[0] == "record" and "--into" not in words:
         words += ["--into", "data/runs"]
     if words[0] == "ladder" and "--kept" not in words:
@@ -122,6 +120,9 @@ def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(p
     for words in commands(ROOT / "docs" / "gpu-runs.md"):
         words = arguments(words)
         assert cli.main(small(words)) == 0, (words, capsys.readouterr().err)
+    for words in commands(ROOT / "docs" / "gpu-runs.md", "benchmarks/bench.py"):
+        words = [word.replace("cuda", "cpu") for word in words[words.index("benchmarks/bench.py") + 1 :]]
+        assert bench.main([*words, "--batches", "1", "--rounds", "2", "--no-compile"]) == 0
     recorded = {path.parent.name for path in (place / "data" / "runs").glob("*/model.safetensors")}
     assert recorded == {"cifar10-fast-0", "cifar10-uva-0", "tiny-imagenet-0"}
     seeds = [json.loads((place / "runs" / f"tiny-imagenet-{i}" / "recipe.json").read_text()) for i in range(3)]
@@ -130,7 +131,7 @@ def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(p
     ]
     rungs = pd.read_csv(place / "data" / "ladders" / "tiny-imagenet.csv")
     assert list(zip(rungs["crops"], rungs["models"], strict=True)) == [(c, n) for c in (1, 10, 144) for n in (1, 2, 3)]
-    assert len(studies.read(place / "studies" / "ablations.csv")) == 2
+    assert len(read_study(place / "studies" / "ablations.csv")) == 2
 
 
 def adapted(words, place):

@@ -28,7 +28,7 @@ def run(tmp_path_factory):
 
 
 def test_a_copy_has_half_of_the_bytes_no_heads_and_the_same_logits(run, tmp_path):
-    copy = records.record(run, "first", place=tmp_path)
+    copy = records.record(run, "first", into=tmp_path)
     assert sorted(f.name for f in copy.iterdir()) == [
         "environment.json",
         "history.csv",
@@ -70,13 +70,13 @@ def assert_same_predictions(kept, p):
 
 def test_predictions_are_kept_and_read_without_images_or_weights(evaluated, tmp_path):
     run, _, p = evaluated
-    copy = records.record(run, "small", weights=False, place=tmp_path / "runs")
-    kept = records.predictions(copy)
+    copy = records.record(run, "small", weights=False, into=tmp_path / "runs")
+    kept = records.recorded_predictions(copy)
     assert_same_predictions(kept, p)
     assert kept.classes == p.classes and torch.equal(kept.probabilities, p.probabilities)
-    assert_same_predictions(records.predictions(run), p)  # as predict wrote them
+    assert_same_predictions(records.recorded_predictions(run), p)  # as predict wrote them
     with pytest.raises(ValueError, match="must have one file of predictions for val, 10"):
-        records.predictions(copy, crops=10)
+        records.recorded_predictions(copy, crops=10)
 
 
 def test_of_many_classes_the_five_most_probable_are_kept(tmp_path):
@@ -90,14 +90,14 @@ def test_of_many_classes_the_five_most_probable_are_kept(tmp_path):
     content = records.condensed(tmp_path / "whole.safetensors", classes)
     assert len(content) < (tmp_path / "whole.safetensors").stat().st_size / 15
     (folder / "val-whole-abc.safetensors").write_bytes(content)
-    kept = records.predictions(tmp_path / "run")
+    kept = records.recorded_predictions(tmp_path / "run")
     assert kept.classes == classes and torch.allclose(kept.probabilities.sum(1), torch.ones(300))
     assert_same_predictions(kept, Predictions(probabilities, labels, classes, None, ("run",), "abc"))
 
 
 def test_pictures_of_the_worst_mistakes_are_kept(evaluated, tmp_path):
     run, tree, p = evaluated
-    copy = records.record(run, "pictures", data=tree, note="drawn by a test", place=tmp_path / "runs")
+    copy = records.record(run, "pictures", data=tree, note="drawn by a test", into=tmp_path / "runs")
     pictures, numbers = records.mistakes(copy)
     wrong = (p.predicted != p.labels).nonzero()[:, 0].tolist()
     confidence = p.probabilities.amax(1)
@@ -114,13 +114,13 @@ def test_pictures_of_other_images_are_refused_before_anything_is_written(evaluat
     run, tree, _ = evaluated
     next((tree / "val").rglob("*.png")).unlink()
     with pytest.raises(ValueError, match="data must be the images that .*evaluated was evaluated on"):
-        records.record(run, "other", data=tree, place=tmp_path / "runs")
+        records.record(run, "other", data=tree, into=tmp_path / "runs")
     assert not (tmp_path / "runs" / "other").exists()
 
 
 def test_the_overview_has_a_row_a_run(run, tmp_path):
-    records.record(run, "b", place=tmp_path)
-    records.record(run, "a", place=tmp_path, weights=False)
+    records.record(run, "b", into=tmp_path)
+    records.record(run, "a", into=tmp_path, weights=False)
     text = (tmp_path / "README.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| run")]
     metrics = json.loads((run / "metrics.json").read_text())
@@ -130,24 +130,51 @@ def test_the_overview_has_a_row_a_run(run, tmp_path):
 
 
 def test_a_name_that_is_taken_and_an_unfinished_run_are_refused(run, tmp_path):
-    records.record(run, "first", place=tmp_path)
+    records.record(run, "first", into=tmp_path)
     with pytest.raises(RunError, match="first is there already"):
-        records.record(run, "first", place=tmp_path)
+        records.record(run, "first", into=tmp_path)
     unfinished = shutil.copytree(run, tmp_path / "unfinished")
     (unfinished / "metrics.json").unlink()
     with pytest.raises(RunError, match="unfinished holds no finished run"):
-        records.record(unfinished, "second", place=tmp_path)
+        records.record(unfinished, "second", into=tmp_path)
     assert not (tmp_path / "second").exists()
 
 
 def test_the_command_records(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(records.record.__kwdefaults__, "place", tmp_path)
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
     assert main(["record", str(run), "--name", "mine"]) == 0
-    assert capsys.readouterr().out.strip() == str(tmp_path / "mine")
+    assert capsys.readouterr().out.strip() == str(tmp_path / "runs" / "mine")
     assert main(["record", str(run), "--name", "mine"]) == 1
     assert "is there already" in capsys.readouterr().err
 
 
 def test_the_overview_in_the_repository_is_that_of_its_folders():
-    if records.PLACE.is_dir():
-        assert (records.PLACE / "README.md").read_text() == records.HEAD + records.overview()
+    folder = records.own_folder()
+    if folder.is_dir():
+        assert (folder / "README.md").read_text() == records.HEAD + records.overview()
+
+
+def test_recorded_runs_are_listed_and_found_by_name(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path / "data")
+    assert records.recorded_runs() == []
+    for name in ("tiny-1", "tiny-0", "other"):
+        records.record(run, name, weights=False)
+    (tmp_path / "data" / "runs" / "unfinished").mkdir()
+    assert [folder.name for folder in records.recorded_runs()] == ["other", "tiny-0", "tiny-1"]
+    assert [folder.name for folder in records.recorded_runs("tiny-*")] == ["tiny-0", "tiny-1"]
+    assert records.recorded_run("tiny-1") == tmp_path / "data" / "runs" / "tiny-1"
+    with pytest.raises(ValueError, match="name must be one of 'other', .*, got 'tiny-2'; did you mean 'tiny-"):
+        records.recorded_run("tiny-2")
+
+
+def test_one_s_own_runs_go_before_those_of_the_wheel(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "IN_CHECKOUT", False)
+    monkeypatch.setattr(files, "PACKAGE", tmp_path / "package")
+    monkeypatch.chdir(tmp_path)
+    shipped, own = tmp_path / "package" / "recorded" / "runs", tmp_path / "data" / "runs"
+    for folder in (shipped / "a", shipped / "b", own / "b", own / "c"):
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text("{}")
+    assert records.recorded_runs() == [own / "b", own / "c", shipped / "a"]
+    assert records.recorded_run("a") == shipped / "a" and records.recorded_run("b") == own / "b"
+    assert records.own_folder() == own

@@ -2,23 +2,24 @@
 
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 
 from inception_lab import count
-from inception_lab.evaluation.records import PLACE
+from inception_lab.evaluation import recorded_run
 from inception_lab.evaluation.scaling import ILSVRC_2012, forecast, spent, transferred_rate
 from inception_lab.training.recipes import RECIPES
 
-RUN = PLACE / "shapes-laptop"
+RUN = recorded_run("shapes-laptop")
 METRICS = json.loads((RUN / "metrics.json").read_text())
 
 
 def test_what_a_run_cost_without_a_meter():
     hours = METRICS["seconds"] / 3600
     row = spent(RUN, 0.30, 2.0, watts=20)
-    assert not row["measured"] and row["hours"] == hours and row["rent"] == 2 * hours
-    assert row["kwh"] == pytest.approx(0.020 * hours) and row["electricity"] == pytest.approx(0.006 * hours)
+    assert not row.measured and row.hours == hours and row.rent == 2 * hours
+    assert row.kwh == pytest.approx(0.020 * hours) and row.electricity == pytest.approx(0.006 * hours)
     with pytest.raises(ValueError, match="watts must be given: .*shapes-laptop did not measure its energy"):
         spent(RUN, 0.30)
 
@@ -30,7 +31,7 @@ def test_what_a_run_cost_with_a_meter_and_two_devices(tmp_path):
     environment["sessions"][-1]["processes"] = 2
     (run / "environment.json").write_text(json.dumps(environment))
     row = spent(run, 0.40, 3.0, watts=9999)  # the assumption is not wanted
-    assert row == dict(hours=2, devices=2, kwh=0.25, measured=True, electricity=pytest.approx(0.1), rent=12)
+    assert asdict(row) == dict(hours=2, devices=2, kwh=0.25, measured=True, electricity=pytest.approx(0.1), rent=12)
     assert transferred_rate(run, RECIPES["shapes-laptop"], 10) == pytest.approx(METRICS["images_per_second"] / 2)
 
 

@@ -12,12 +12,12 @@ import torch
 
 from inception_lab import count
 from inception_lab.common import files
-from inception_lab.evaluation import records
+from inception_lab.evaluation import recorded_runs
 from inception_lab.evaluation.inference import predict
 from inception_lab.training import load_model
 from inception_lab.training.recipes import Recipe
 
-SHIPPED = sorted(path.parent for path in records.PLACE.glob("*/model.safetensors"))
+SHIPPED = [folder for folder in recorded_runs() if (folder / "model.safetensors").exists()]
 CIFAR10, TINY = ("cifar10", "test"), ("tiny-imagenet-200", "val")  # packed sets, each with its split
 PACKED = {"cifar10": CIFAR10, "cifar10-jpeg": CIFAR10, "tiny-imagenet": TINY, "tiny-imagenet-200": TINY}  # by data
 WORDS = "tiny-imagenet-200-words.tsv"  # beside the packed sets: names of the classes

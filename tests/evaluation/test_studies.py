@@ -1,5 +1,6 @@
 """A study goes on where it was stopped, its file says all, and a difference is called one only if it is clear."""
 
+import itertools
 import json
 import os
 import shutil
@@ -23,8 +24,8 @@ from inception_lab import cli, count
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
-from inception_lab.evaluation import studies
-from inception_lab.evaluation.studies import COLUMNS, STUDIES, Study, compare, read, run
+from inception_lab.evaluation import STUDIES, Study, compare, read_study, run_study, study_run, study_table
+from inception_lab.evaluation.study_table import COLUMNS, OBJECT_SCALES
 from inception_lab.models import zoo
 from inception_lab.training.optimization import learning_rate
 from inception_lab.training.recipes import RECIPES, Recipe
@@ -40,7 +41,7 @@ SHAPES = Study("tiny-shapes", "Is it drawn?", tiny.recipe(data="shapes", train_i
 
 def quietly(study, out, *arguments, data=None, **options):
     data = data or (tiny.data() if study.recipe.data == "stripes" else None)
-    return run(study, *arguments, out=out, data=data, progress=False, accelerator="cpu", **options)
+    return run_study(study, *arguments, out=out, data=data, progress=False, accelerator="cpu", **options)
 
 
 def contents(folder):
@@ -74,7 +75,7 @@ def shapes(tmp_path_factory):
 
 def assert_record(path, study):
     """The file has the columns and types, and each row says what the study in code says and costs."""
-    frame = read(path)
+    frame = read_study(path)
     kinds = {int: "int64", float: "float64", str: "str"}
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == {c: kinds[kind] for c, kind in COLUMNS.items()}
     assert path.read_bytes().decode().splitlines()[0] == ",".join(COLUMNS)
@@ -87,7 +88,7 @@ def assert_record(path, study):
         assert (row.parameters, row.macs) == (cost.params, cost.macs), row.arm
         assert row.epochs == recipe.epochs and row.steps == row.epochs * (row.train_images // recipe.batch)
         assert row.images_per_second == pytest.approx(row.steps * recipe.batch / row.seconds)
-        scales = [getattr(row, f"val_top1_error_{name}") for name in studies.SCALES]
+        scales = [getattr(row, f"val_top1_error_{name}") for name in OBJECT_SCALES]
         assert np.isnan(scales).all() or min(scales) <= row.val_top1_error <= max(scales)
         assert np.isnan(scales).any() == (recipe.data != "shapes")
         assert row.device and row.torch and row.started.endswith("+00:00")
@@ -133,28 +134,30 @@ def test_the_ablations_change_one_thing_each_and_cost_what_they_promise():
 
 def test_arms_with_the_same_images_read_them_once(tmp_path, monkeypatch):
     opened = []
-    monkeypatch.setattr(studies, "open_data", lambda recipe, source: opened.append(recipe.augmentation) or tiny.data())
+    monkeypatch.setattr(
+        study_run, "open_data", lambda recipe, source: opened.append(recipe.augmentation) or tiny.data()
+    )
     arms = {"plain": [], "batch norm": ["network=tiny-bn"], "mirrored": ["augmentation=flip"]}
     study = Study("three", "?", tiny.recipe(epochs=1), arms, seeds=1)
-    frame = run(study, out=tmp_path / "three.csv", progress=False, accelerator="cpu")
+    frame = run_study(study, out=tmp_path / "three.csv", progress=False, accelerator="cpu")
     assert len(frame) == 3 and opened == ["none", "flip"]
 
 
 def test_rows_say_which_folder_of_images_they_are_of(tmp_path, monkeypatch):
     sources = []
-    monkeypatch.setattr(studies, "open_data", lambda recipe, source: sources.append(source) or tiny.data())
+    monkeypatch.setattr(study_run, "open_data", lambda recipe, source: sources.append(source) or tiny.data())
     study = Study("folder", "?", tiny.recipe(epochs=1), {"plain": []}, seeds=1)
     options = dict(out=tmp_path / "folder.csv", progress=False, accelerator="cpu")
-    frame = run(study, data=tmp_path / "stripes-jpeg", **options)
+    frame = run_study(study, data=tmp_path / "stripes-jpeg", **options)
     assert sources == [tmp_path / "stripes-jpeg"] and Recipe.from_json(frame["recipe"][0]).data == "stripes-jpeg"
     assert_record(tmp_path / "folder.csv", study)
-    assert run(study, data=tmp_path / "stripes-jpeg", **options).equals(frame)
+    assert run_study(study, data=tmp_path / "stripes-jpeg", **options).equals(frame)
     with pytest.raises(RunError, match="data 'stripes', not 'stripes-jpeg'"):
-        run(study, **options)
+        run_study(study, **options)
 
 
 def test_a_row_says_what_its_run_folder_says(finished):
-    row = read(finished / "tiny.csv").set_index(["arm", "seed"]).loc[(ODD, 1)]
+    row = read_study(finished / "tiny.csv").set_index(["arm", "seed"]).loc[(ODD, 1)]
     folder = finished / "tiny" / "batch-norm-1"
     metrics = json.loads((folder / "metrics.json").read_text())
     shared = metrics.keys() & COLUMNS.keys() - {"parameters"}
@@ -179,7 +182,7 @@ def test_costs_are_those_of_the_recipe_s_options(tmp_path, monkeypatch):
 
 
 def test_error_by_scale_is_that_of_the_images_of_each_scale(shapes):
-    row, data = read(shapes / "tiny-shapes.csv").iloc[0], datasets.load("shapes", "val", size=tiny.SIZE)
+    row, data = read_study(shapes / "tiny-shapes.csv").iloc[0], datasets.load("shapes", "val", size=tiny.SIZE)
     model = load_model(shapes / "tiny-shapes" / "plain-0")[0]
     wrong = {"small": [], "medium": [], "large": []}
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
@@ -192,12 +195,12 @@ def test_error_by_scale_is_that_of_the_images_of_each_scale(shapes):
     assert {name: row[f"val_top1_error_{name}"] for name in wrong} == {
         name: pytest.approx(100 * np.mean(values), abs=1e-3) for name, values in wrong.items()
     }
-    assert row["val_top1_error"] == pytest.approx(100 * np.mean(sum(wrong.values(), [])), abs=1e-3)
+    assert row["val_top1_error"] == pytest.approx(100 * np.mean(list(itertools.chain(*wrong.values()))), abs=1e-3)
 
 
 def test_error_by_scale_needs_shapes(finished):
     with pytest.raises(ValueError, match="data must be one of 'shapes', got 'stripes'"):
-        studies.error_by_scale(finished / "tiny" / "plain-0")
+        study_table.error_by_scale(finished / "tiny" / "plain-0")
 
 
 # --- stopped, and called again ------------------------------------------------------------------------------
@@ -205,9 +208,9 @@ def test_error_by_scale_needs_shapes(finished):
 
 def test_seeds_are_run_as_a_whole_one_after_the_other(tmp_path, monkeypatch):
     order = []
-    monkeypatch.setattr(studies, "train", lambda recipe, *_, **__: order.append(recipe.name))
-    monkeypatch.setattr(studies, "record", lambda *_: None)
-    monkeypatch.setattr(studies, "read", lambda *_: None)
+    monkeypatch.setattr(study_run, "train", lambda recipe, *_, **__: order.append(recipe.name))
+    monkeypatch.setattr(study_run, "add_row", lambda *_: None)
+    monkeypatch.setattr(study_run, "read_study", lambda *_: None)
     quietly(TINY, tmp_path / "tiny.csv", 3)
     assert order == ["plain-0", "batch-norm-0", "plain-1", "batch-norm-1", "plain-2", "batch-norm-2"]
 
@@ -215,7 +218,7 @@ def test_seeds_are_run_as_a_whole_one_after_the_other(tmp_path, monkeypatch):
 def test_a_finished_run_is_not_trained_again_even_without_its_folder(done, monkeypatch):
     shutil.rmtree(done / "tiny")
     before = contents(done)
-    monkeypatch.setattr(studies, "train", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr(study_run, "train", lambda *_, **__: pytest.fail("trained again"))
     assert len(quietly(TINY, done / "tiny.csv")) == 4 and contents(done) == before
 
 
@@ -231,7 +234,7 @@ def test_finished_run_folders_are_collected_and_only_read(done):
 
 def test_more_seeds_and_arms_are_added_to_what_is_there(done):
     path = done / "tiny.csv"
-    old = read(path)
+    old = read_study(path)
     more = replace(TINY, arms=TINY.arms | {"fast": ["learning_rate=0.1"]})
     frame = quietly(more, path, 3, ["fast", "plain"])
     rows = list(zip(frame["arm"], frame["seed"], strict=True))
@@ -272,9 +275,9 @@ def studying(out: Path, fatal: int | str) -> None:
 def test_killed_and_called_again_it_ends_with_the_same_file(finished, tmp_path, fatal, rows):
     path = tmp_path / "tiny.csv"
     assert killing.run(studying, path, fatal)
-    assert len(read(path)) == rows and len(list((tmp_path / "tiny").iterdir())) == 3
+    assert len(read_study(path)) == rows and len(list((tmp_path / "tiny").iterdir())) == 3
     quietly(TINY, path)
-    again, undisturbed = (frame.drop(columns=TIMED) for frame in (read(path), read(finished / "tiny.csv")))
+    again, undisturbed = (frame.drop(columns=TIMED) for frame in (read_study(path), read_study(finished / "tiny.csv")))
     pd.testing.assert_frame_equal(again, undisturbed, check_exact=True)
 
 
@@ -288,7 +291,7 @@ def test_two_processes_train_two_arms_side_by_side(finished, tmp_path):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0, 0]
-    frames = (read(path).drop(columns=TIMED) for path in (tmp_path / "tiny.csv", finished / "tiny.csv"))
+    frames = (read_study(path).drop(columns=TIMED) for path in (tmp_path / "tiny.csv", finished / "tiny.csv"))
     pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
@@ -308,7 +311,7 @@ def test_of_two_processes_that_share_each_run_one_writes(tmp_path):
     command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path / "tiny.csv")]
     done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done") == 2 and len(read(tmp_path / "tiny.csv")) == 2
+    assert done.stdout.count("done") == 2 and len(read_study(tmp_path / "tiny.csv")) == 2
     for folder in (tmp_path / "tiny").iterdir():
         (session,) = json.loads((folder / "environment.json").read_text())["sessions"]
         assert session["processes"] == 2
@@ -319,7 +322,7 @@ def test_rows_written_at_the_same_time_are_all_kept(finished, tmp_path):
     for number in range(5):
         path = tmp_path / f"{number}.csv"
         with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda p, path=path: studies.record(TINY, path, *p, torch.device("cpu")), place))
+            list(pool.map(lambda p, path=path: study_table.add_row(TINY, path, *p, torch.device("cpu")), place))
         assert path.read_bytes() == (finished / "tiny.csv").read_bytes()
 
 
@@ -364,7 +367,7 @@ def test_a_wrong_argument_is_refused_before_anything_is_written(options, message
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(files, "data_folder", lambda: tmp_path / "data")
     with pytest.raises(ValueError, match=message):
-        run(TINY, **dict(out=tmp_path / "tiny.csv", data=tiny.data(), accelerator="cpu") | options)
+        run_study(TINY, **dict(out=tmp_path / "tiny.csv", data=tiny.data(), accelerator="cpu") | options)
     assert not list(tmp_path.iterdir())
 
 
@@ -407,7 +410,7 @@ def test_a_broken_file_is_refused_and_kept(done, spoiled, message):
     path = done / "tiny.csv"
     path.write_text(spoiled(path.read_text()))
     before = contents(done)
-    for call in (lambda: read(path), lambda: quietly(TINY, path)):
+    for call in (lambda: read_study(path), lambda: quietly(TINY, path)):
         with pytest.raises(RunError, match=message):
             call()
     assert contents(done) == before
@@ -419,7 +422,7 @@ def test_a_record_that_is_not_there_is_told_with_the_studies(tmp_path, monkeypat
         with pytest.raises(
             ValueError, match=r"one of .*'schedules'.* once it has been run, or a file; there is no .*\.csv"
         ):
-            read(name)
+            read_study(name)
 
 
 # --- compared -----------------------------------------------------------------------------------------------
@@ -469,7 +472,7 @@ def test_a_difference_is_clear_only_where_it_exceeds_the_spread_of_three_seeds(a
 
 
 def test_any_arm_and_any_column_of_numbers_can_be_compared(finished):
-    frame = read(finished / "tiny.csv")
+    frame = read_study(finished / "tiny.csv")
     table = compare(frame, "val_loss", baseline=ODD)
     assert table.loc["plain", "difference"] == table.loc["plain", "mean"] - table.loc[ODD, "mean"] != 0
     assert list(compare(frame, "steps")["mean"]) == [8, 8]
@@ -512,7 +515,7 @@ def test_the_command_trains_and_compares(known, capsys):
 def test_the_command_runs_a_part_at_small_scale(known, capsys):
     small = ["--seeds", "2", "--arms", "plain", "--set", "train_images=32", "--set", "options.aux=false"]
     assert cli.main(["study", "tiny-shapes", *small, "--out", "small/live.csv", "--runs", "folders"]) == 0
-    frame = read(known / "small" / "live.csv")
+    frame = read_study(known / "small" / "live.csv")
     assert list(frame["arm"]) == ["plain", "plain"] and list(frame["train_images"]) == [32, 32]
     assert (known / "folders" / "plain-1" / "metrics.json").exists() and not (known / "data").exists()
     assert "tiny-shapes, run 2 of 2: plain, seed 1" in capsys.readouterr().out

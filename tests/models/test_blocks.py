@@ -215,7 +215,7 @@ def test_only_inception_modules_can_be_merged():
 
 
 def test_a_refused_choice_comes_with_what_is_allowed_and_the_nearest_if_one_is_near():
-    with pytest.raises(ValueError) as near:
+    with pytest.raises(ValueError, match="pool must be one of") as near:
         check_one_of("pool", "maxx", ("max", "average"))
     assert str(near.value) == "pool must be one of 'max', 'average', got 'maxx'; did you mean 'max'?"
     for far, allowed in (("none", ("max", "average")), (7, (None, 3))):

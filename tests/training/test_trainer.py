@@ -325,7 +325,7 @@ def test_an_infinite_weight_is_not_saved_as_a_good_checkpoint(tmp_path, monkeypa
 @pytest.mark.parametrize(
     "recipe, message",
     [
-        (tiny.recipe("googlenet", image_size=64), "smallest square image that works is 223×223"),
+        (tiny.recipe("googlenet", image_size=64), "does not fit googlenet: the auxiliary head .*; 224×224 works"),
         (tiny.recipe(options={"no_such": 1}), "options {'no_such': 1} do not go with the network 'tiny-lrn'"),
         (tiny.recipe(batch=100), "batch must be at most the 64 images"),
     ],

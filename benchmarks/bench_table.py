@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from inception_lab import bench
+import bench
 
 ROOT = Path(__file__).resolve().parent.parent
 readme = ROOT / "README.md"
