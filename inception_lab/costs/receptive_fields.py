@@ -63,7 +63,9 @@ def output_fields(operator: Any, inputs: Sequence[Fields | None], output: Tensor
     fields = union(known)
     if packet in WINDOWS:
         kernel, stride, padding, dilation = WINDOWS[packet](*args)
-        return tuple(f.window(k, s, p, d) for f, k, s, p, d in zip(fields, kernel, stride, padding, dilation, strict=True))
+        return tuple(
+            f.window(k, s, p, d) for f, k, s, p, d in zip(fields, kernel, stride, padding, dilation, strict=True)
+        )
     if packet in (aten.mean, aten._adaptive_avg_pool2d) and x.ndim == 4:
         height, width = output.shape[2:] if output.ndim == 4 else (1, 1)
         return tuple(f.window(-(-n // m), n // m) for f, n, m in zip(fields, x.shape[2:], (height, width), strict=True))
