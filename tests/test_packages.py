@@ -8,7 +8,8 @@ import pytest
 
 import inception_lab
 
-PACKAGES = ["inception_lab", *(m.name for m in pkgutil.walk_packages(inception_lab.__path__, "inception_lab.") if m.ispkg)]
+PACKAGES = ["inception_lab"]
+PACKAGES += [m.name for m in pkgutil.walk_packages(inception_lab.__path__, "inception_lab.") if m.ispkg]
 
 
 @pytest.mark.parametrize("name", PACKAGES)
