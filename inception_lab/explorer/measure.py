@@ -21,6 +21,8 @@ Patch = TypedDict("Patch", {"image": int, "class": int, "value": float, "box": t
 
 
 class Input(TypedDict):
+    """One of a unit's strongest inputs, and the expanded kernel that reads it."""
+
     channel: int
     excites: float
     inhibits: float

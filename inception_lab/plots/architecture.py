@@ -27,6 +27,7 @@ def draw_module(module: Inception | NaiveInception, in_channels: int, size: int 
     for x, path in enumerate(paths):
         column = layers[layers["name"].str.split(".").str[0] == path]
         y, previous = 1.0, (x, 0.25)
+        layer: Any
         for layer in column.itertuples():
             kind = "max pool" if layer.operation == "MaxPool2d" else "avg pool" if "Pool" in layer.operation else "conv"
             label = f"{layer.kernel} {kind}\n{layer.output[0]} channels"
@@ -56,7 +57,7 @@ def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 2
     ax = ax or plt.subplots(figsize=(11, 3.8))[1]
     stages = count(model, input_size).by_stage()
     stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
-    for x, (stage, row) in enumerate(stages.iterrows()):
+    for x, (stage, row) in enumerate((str(name), row) for name, row in stages.iterrows()):
         channels, side = row.output[0], row.output[1] if len(row.output) == 3 else 1
         height, bottom = np.log2(side) + 1, 0.0
         for path, share in _path_shares(getattr(model, stage)).items():

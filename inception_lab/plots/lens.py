@@ -138,8 +138,9 @@ def attributions(
 
 
 def scores(table: pd.DataFrame, chance: str = "chance") -> Figure:
-    """Draw scores of attributions: DataFrame with network, method and, for pointing and overlap, the mean, the standard
-    error and the chance in per cent. One panel per score, a black tick the chance. Returns the figure.
+    """Draw scores of attributions, one panel per score, with a black tick at chance. Returns the figure.
+
+    table: network, method and, for pointing and overlap, the mean, the standard error and the chance in per cent.
     """
     networks = list(dict.fromkeys(table["network"]))
     methods = list(dict.fromkeys(table["method"]))
