@@ -36,7 +36,7 @@ QUICK = {
     "lens": ["test_connections", "test_lens"],
     "models": ["test_blocks"],
     "plots": ["test_palette", "test_plots", "test_widgets"],
-    "training": ["test_gradients", "test_progress", "test_recipes"],
+    "training": ["test_gradient_norms", "test_progress", "test_recipes"],
 }
 # Files that take minutes. They start first, so that at the end no process is left alone with one of them.
 LONGEST = ["test_fast_twin", "test_shipped_models", "test_exercises", "test_studies", "test_counting", "test_runs"]

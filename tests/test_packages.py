@@ -8,8 +8,8 @@ import pytest
 
 import inception_lab
 
-FOUND = pkgutil.walk_packages(inception_lab.__path__, "inception_lab.")
-PACKAGES = ["inception_lab", *(module.name for module in FOUND if module.ispkg)]
+PACKAGES = ["inception_lab"]
+PACKAGES += [m.name for m in pkgutil.walk_packages(inception_lab.__path__, "inception_lab.") if m.ispkg]
 
 
 @pytest.mark.parametrize("name", PACKAGES)

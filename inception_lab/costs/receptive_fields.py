@@ -56,19 +56,21 @@ def output_fields(operator: Any, inputs: Sequence[Fields | None], output: Tensor
     """
     packet, x = operator._overloadpacket, args[0]
     known = [fields for fields in inputs if fields is not None]
-    if len(known) < len(inputs) or (
-        packet is aten.convolution and args[6]
-    ):  # a transposed convolution spreads units out
+    is_transposed = packet is aten.convolution and args[6]
+    if len(known) < len(inputs) or is_transposed:  # a transposed convolution spreads units out
         return None
     fields = union(known)
     if packet in WINDOWS:
         kernel, stride, padding, dilation = WINDOWS[packet](*args)
-        return tuple(f.window(k, s, p, d) for f, k, s, p, d in zip(fields, kernel, stride, padding, dilation, strict=True))
+        return tuple(
+            f.window(k, s, p, d) for f, k, s, p, d in zip(fields, kernel, stride, padding, dilation, strict=True)
+        )
     if packet in (aten.mean, aten._adaptive_avg_pool2d) and x.ndim == 4:
         height, width = output.shape[2:] if output.ndim == 4 else (1, 1)
-        return tuple(f.window(-(-n // m), n // m) for f, n, m in zip(fields, x.shape[2:], (height, width), strict=True))
+        sides = zip(fields, x.shape[2:], (height, width), strict=True)
+        return tuple(f.window(-(-n // m), n // m) for f, n, m in sides)
     if packet is aten.constant_pad_nd:
-        left, _, top, *_ = [*args[1], 0, 0, 0, 0]
+        left, _, top = ([*args[1]] + [0, 0, 0])[:3]
         return fields[0].shifted(-top), fields[1].shifted(-left)
     if packet is aten.slice and x.ndim == 4:
         return _cropped_fields(fields, *args)

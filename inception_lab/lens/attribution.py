@@ -10,7 +10,7 @@ from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch.nn import functional
 
 from inception_lab.common.checks import check_whole
-from inception_lab.data.crops import check_images
+from inception_lab.data.images import check_images
 from inception_lab.lens.network import Network, Targets
 from inception_lab.lens.units import check_names, modules
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from inception_lab.common.checks import closest
-from inception_lab.data.crops import check_images
+from inception_lab.data.images import check_images
 from inception_lab.lens.network import Network, geometry
 from inception_lab.models.blocks import Inception, NaiveInception
 

@@ -9,7 +9,7 @@ from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.training import checkpoints
 from inception_lab.training.batches import Batches, Data, open_data
 from inception_lab.training.devices import make_fabric
-from inception_lab.training.gradients import differences, gradients
+from inception_lab.training.gradient_norms import differences, gradients
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
 from inception_lab.training.runs import RunFolder

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.data import Augmentation, datasets
+from inception_lab.data.images import ImageSet
 from inception_lab.data.pictures import fit, normalize
 from inception_lab.training.recipes import Recipe
 
@@ -27,7 +28,7 @@ class Data(NamedTuple):
     from 0 to 1. Where a set or `augment` gives floats instead of uint8, they have been normalized already.
     """
 
-    train: Any
+    train: Any  # an ImageSet, or anything with a length and such samples
     val: Any
     classes: list[str]
     mean: tuple[float, ...]
@@ -43,8 +44,8 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
     source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
     crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
     train_size = held if recipe.in_memory or not crops else None
-    train: Any = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
-    val: Any = datasets.load(source, "val", size=held, skip_broken=skip_broken)
+    train: ImageSet = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
+    val: ImageSet = datasets.load(source, "val", size=held, skip_broken=skip_broken)
     augment = Augmentation(
         size,
         scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),

@@ -400,7 +400,7 @@ def spoil(change):
     [
         (spoil(lambda lines: "a,b\n1,2\n"), "its columns differ in \\['a', 'arm', 'b', "),
         (spoil(lambda lines: "".join(lines)[:-40]), "not the record of a study: .*EOF inside string"),
-        (spoil(lambda lines: "".join(lines).replace('""epochs""', '""epoch""')), "did you mean epochs"),
+        (spoil(lambda lines: "".join(lines).replace('""epochs""', '""epoch""')), "did you mean 'epochs'"),
         (spoil(lambda lines: "".join(lines).replace("plain,1,", "plain,one,")), "invalid literal.*'one'"),
         (spoil(lambda lines: "".join([*lines, lines[1]])), "two rows of one arm and seed"),
         (spoil(lambda lines: ""), "not the record of a study"),

@@ -12,7 +12,7 @@ from torch import nn
 
 from inception_lab import build, count
 from inception_lab.data.datasets import in_memory, load
-from inception_lab.evaluation.records import PLACE
+from inception_lab.evaluation.records import recorded_run
 from inception_lab.models import zoo
 from inception_lab.models.blocks import ConvUnit
 from inception_lab.models.designs import Row
@@ -117,7 +117,7 @@ def test_the_paper_s_size(design):
 
 
 def test_bfloat16_finds_the_same_class():
-    model, about = load_model(PLACE / "shapes-laptop")
+    model, about = load_model(recorded_run("shapes-laptop"))
     images = in_memory(load("shapes", "val", size=64, length=200)).images
     images = (images / 255 - torch.tensor(about["mean"]).view(-1, 1, 1)) / torch.tensor(about["std"]).view(-1, 1, 1)
     with torch.no_grad():
