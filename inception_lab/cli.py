@@ -120,7 +120,7 @@ def count_networks(args: Namespace) -> None:
     elif args.by:
         print("\n\n".join(f"{c}\n{table(count_rows(c, args.by))}" for c in counts))
     else:
-        columns = ["network", "input", "parameters", "not run", "MACs", "FLOPs", "activations"]
+        columns = ["network", "input", "parameters", "idle", "MACs", "FLOPs", "activations"]
         rows = [(c.name, c.input_size, c.params, sum(c.idle.values()), c.macs, c.flops, c.activations) for c in counts]
         print(table(pd.DataFrame(rows, columns=columns)))
 
@@ -130,7 +130,7 @@ def count_rows(c: Count, by: str) -> pd.DataFrame:
 
 
 def count_results(c: Count, by: str | None) -> dict[str, Any]:
-    results = dict(name=c.name, input_size=c.input_size, params=c.params, params_not_run=c.idle)
+    results = dict(name=c.name, input_size=c.input_size, params=c.params, idle=c.idle)
     results.update(macs=c.macs, flops=c.flops, activations=c.activations)
     return results | ({"rows": records(count_rows(c, by))} if by else {})
 

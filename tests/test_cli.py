@@ -52,7 +52,7 @@ def test_json_can_be_read_back(capsys):
     assert alexnet["params"] == 61_100_840 and googlenet["flops"] == 2 * googlenet["macs"]
     assert sum(row["macs"] for row in googlenet["rows"]) == googlenet["macs"]
     assert googlenet["rows"][0]["output"] == [64, 112, 112]
-    assert sum(googlenet["params_not_run"].values()) == 6_379_728
+    assert sum(googlenet["idle"].values()) == 6_379_728
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from inception_lab.models import zoo
 if TYPE_CHECKING:
     import pandas as pd  # slow to import, and few callers need it
 
-
 Size = int | Sequence[int]  # a side in pixels, or (channels, height, width)
+READY_MADE = ("torch", "torchvision", "timm", "inception_lab")  # packages whose layers are each one step
 
 
 @dataclass
@@ -52,9 +52,12 @@ class Count:
 
     params: parameters of the layers that ran. idle: parameters of those that did not, by layer; the
     auxiliary heads of GoogLeNet are idle in evaluation. params + sum(idle) is all that the model holds.
-    macs: multiply-accumulates. flops: 2 × macs. activations: elements of the new tensors that were
-    written; what works in place (ReLU, mostly) writes none. fields: of each layer's output, by the layer's name, the
-    (vertical, horizontal) `receptive_fields.Field`, that is which pixels a unit sees; None where windows do not say it.
+    macs: multiply-accumulates. flops: 2 × macs.
+    activations: elements of the new tensors that were written; what works in place (ReLU, mostly) writes none. A layer
+        of PyTorch or timm counts what it hands on, without the temporary tensors that it is computed with (local
+        response normalization has six); a recurrent layer, and a module of your own, count all that they write.
+    fields: of each layer's output, by the layer's name, the (vertical, horizontal) `receptive_fields.Field`, that is
+        which pixels a unit sees; None where windows do not say it.
     """
 
     name: str
@@ -111,7 +114,7 @@ class Count:
             f"{self.name} at {size}: {self.params:,} parameters, {self.macs:,} MACs, {self.activations:,} activations"
         )
         if self.idle:
-            text += f"; not run: {sum(self.idle.values()):,} parameters in {', '.join(self.idle_stages)}"
+            text += f"; idle: {sum(self.idle.values()):,} parameters in {', '.join(self.idle_stages)}"
         return text
 
     @property
@@ -257,12 +260,16 @@ class _Recorder(TorchDispatchMode):
         elif packet not in operators.MACS and not operators.has_no_macs(operator):
             self.unknown[str(operator)] = self.running[-1][0]
 
-        layer = self._layer(packet, tuple(tensors[0].shape[1:]) if tensors else ())
+        layer = self._layer(packet)
+        read = [t for t in tensors if t in self.fields] or tensors  # what comes from the image rather than a weight
+        if read and not layer.input:
+            layer.input = tuple(read[0].shape[1:])
         layer.output = tuple(output.shape[1:])
         layer.macs += macs
         # A parameter counts where it is first read, so that shared weights count once.
         layer.params += sum(self.unused.pop(_storage(t), ("", 0))[1] for t in tensors)
-        layer.activations += 0 if operator._schema.is_mutable else output.numel()
+        if not operator._schema.is_mutable:
+            layer.activations = output.numel() + (0 if _hands_on_one(self.running[-1][1]) else layer.activations)
         if packet in receptive_fields.WINDOWS and output.ndim == 4:
             kernel, stride, *_ = receptive_fields.WINDOWS[packet](*args)
             layer.kernel, layer.stride = "×".join(map(str, kernel)), max(stride)
@@ -270,13 +277,13 @@ class _Recorder(TorchDispatchMode):
             layer.receptive_field = max(f.size for f in fields)
             layer.total_stride = max(f.step for f in fields)
 
-    def _layer(self, packet: Any, shape: tuple[int, ...]) -> Layer:
+    def _layer(self, packet: Any) -> Layer:
         """The row to add to: one for a call of a module without children, else one for each operator."""
         name, module, rows = self.running[-1]
         is_leaf = next(module.children(), None) is None
         if not (is_leaf and rows):
             operation = type(module).__name__ if is_leaf else packet.__name__
-            rows.append(Layer(name, operation, shape, ()))
+            rows.append(Layer(name, operation, (), ()))
             self.layers.append(rows[-1])
         return rows[-1]
 
@@ -301,6 +308,11 @@ class _Recorder(TorchDispatchMode):
         ]
         if differing:
             raise CounterDisagreement("this counter and PyTorch's disagree on " + "; ".join(differing))
+
+
+def _hands_on_one(module: nn.Module) -> bool:
+    """Whether the module hands on one of the tensors that it writes, and the others are temporary."""
+    return type(module).__module__.partition(".")[0] in READY_MADE and not isinstance(module, nn.RNNBase)
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -77,7 +77,7 @@ def test_training_runs_the_heads_and_evaluation_leaves_them_idle():
     assert (training.params, training.idle) == (13_378_280, {})
     assert training.macs - evaluation.macs == 8_372_224
     assert evaluation.idle_stages == ["aux1", "aux2"]
-    assert "not run: 6,379,728 parameters in aux1, aux2" in str(evaluation)
+    assert "idle: 6,379,728 parameters in aux1, aux2" in str(evaluation)
 
 
 def test_rows_and_stages_add_up_to_the_whole():
@@ -92,6 +92,25 @@ def test_stages_have_the_macs_of_the_facts():
     assert macs["inception_3b"] == 304_267_264
     assert macs["inception_5a"] == 51_079_168
     assert macs["linear"] == 1_024_000
+
+
+@pytest.mark.parametrize(
+    "name, written", [("googlenet", 6_684_056), ("vgg16", 15_112_168), ("alexnet-2012", 1_258_760)]
+)
+def test_a_layer_of_pytorch_counts_what_it_hands_on(name, written):
+    """Local response normalization is computed by seven operators, and is one layer."""
+    cost = count(name)
+    assert cost.activations == written
+    for layer in cost.layers:
+        if layer.operation == "LocalResponseNorm":
+            assert layer.activations == torch.Size(layer.output).numel()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_input_of_a_layer_is_what_comes_from_the_image(training):
+    """And not its bias, which a linear layer's operator reads first, or a count of batches."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 64, 10))
+    assert [layer.input for layer in count(network, 8, training=training).layers] == [(3, 8, 8), (4, 8, 8), (256,)]
 
 
 def test_by_stage_goes_as_deep_as_asked():
