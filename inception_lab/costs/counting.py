@@ -165,7 +165,7 @@ class CounterDisagreement(RuntimeError):
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model on the meta device, made without allocating its weights a second time.
+    """A copy of the model on the meta device, made without allocating its weights per second time.
 
     The copy has no hooks of yours, so that counting does not call them. Tensors that a module keeps as plain
     attributes move to the meta device too.

@@ -1,6 +1,6 @@
 """The figures that papers, tools and people state, read from `data/reference`, each with its source.
 
-One fact a row and a `source` in each: `data/reference/README.md` explains every file and column.
+One fact per row and a `source` in each: `data/reference/README.md` explains every file and column.
 """
 
 import ast
@@ -64,7 +64,7 @@ def names(folder: str | Path | None = None) -> list[str]:
 
 
 def table(name: str, folder: str | Path | None = None) -> "pd.DataFrame":
-    """One file of `data/reference` as a pandas DataFrame, a row a fact, in the file's order.
+    """One file of `data/reference` as a pandas DataFrame, one row per fact, in the file's order.
 
     name: "table1", "table2", "table3" (Szegedy et al. 2014, arXiv:1409.4842), "parameter_counts", "networks",
     "quotes" or "claims". Sizes, widths and counts are whole numbers, with <NA> where the source leaves a cell empty;

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, Array, draw_box
 
-COSTS = {"MACs": (1e9, "billion MACs an image"), "parameters": (1e6, "million parameters")}  # unit and label
+COSTS = {"MACs": (1e9, "billion MACs per image"), "parameters": (1e6, "million parameters")}  # unit and label
 
 
 def cost_by_module(macs: pd.DataFrame) -> Axes:
@@ -113,10 +113,10 @@ def share_of_variance(curves: dict[str, Array], title: str, ax: Axes | None = No
 
 
 def roofline(ax: Axes, layers: pd.DataFrame, peak: float, bandwidth: float) -> Axes:
-    """Each layer's speed against its work for each byte, under the two limits of the machine.
+    """Each layer's speed against its work per byte, under the two limits of the machine.
 
     layers: macs, bytes, seconds and kernel, one row per layer. peak: multiply-accumulates a
-    second. bandwidth: bytes a second. Returns the axes.
+    second. bandwidth: bytes per second. Returns the axes.
     """
     intensity, speed = layers["macs"] / layers["bytes"], layers["macs"] / layers["seconds"] / 1e9
     reach = np.geomspace(min(intensity.min(), peak / bandwidth) / 2, intensity.max() * 2, 100)
@@ -125,6 +125,6 @@ def roofline(ax: Axes, layers: pd.DataFrame, peak: float, bandwidth: float) -> A
     for kernel, color in colors.items():
         chosen = layers["kernel"] == kernel
         ax.scatter(intensity[chosen], speed[chosen], color=color, label=f"{kernel} convolution", s=24)
-    ax.set(xscale="log", yscale="log", xlabel="MACs for each byte that has to move", ylabel="billion MACs a second")
+    ax.set(xscale="log", yscale="log", xlabel="MACs per byte that has to move", ylabel="billion MACs per second")
     ax.legend()
     return ax

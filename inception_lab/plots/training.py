@@ -38,7 +38,7 @@ def study(
     ax.set(yticks=range(len(arms)), yticklabels=names, ylim=(len(arms) - 0.5, -0.5))
     name = column.replace("val_", "validation ").replace("top1", "top-1").replace("top5", "top-5").replace("_", " ")
     ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
-    ax.set(title="A point a run, a line the mean of an arm")
+    ax.set(title="One point per run, a line the mean of an arm")
     ax.grid(axis="y", color=QUIET, alpha=0.3)
     return ax
 
@@ -136,7 +136,7 @@ def crop_ladders(ladders: dict[str, pd.DataFrame]) -> Figure:
             ax.plot(rows["passes"], rows["error"], marker="o", label=label, color=color)
             for row in rows.to_dict("records") if "runs" in rows else ():
                 ax.plot([row["passes"]] * len(row["runs"]), row["runs"], ".", color=color, alpha=0.4, ms=4)
-        ax.set(xscale="log", xlabel="forward passes an image", ylabel=f"{title} error (%)", ylim=(0, None))
+        ax.set(xscale="log", xlabel="forward passes per image", ylabel=f"{title} error (%)", ylim=(0, None))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.legend(fontsize=8)
     return figure

@@ -14,7 +14,7 @@ from inception_lab.training.trainer import loss
 
 
 def gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, aux_weight: float = 0.3) -> pd.DataFrame:
-    """The length of the loss's gradient at every stage that has weights: a row a stage, in the network's order.
+    """The length of the loss's gradient at every stage that has weights: one row per stage, in the network's order.
 
     model: a GoogLeNet, in training or evaluation mode; its weights, running statistics and gradients stay as they
     are. images: (N, 3, H, W) as the network sees them. labels: (N,). aux_weight: of each auxiliary loss; with 0 it

@@ -40,7 +40,7 @@ class Recipe:
         train on, 0 for all.
     optimizer: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
     learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimization.learning_rate`.
-    batch: images a step, over all processes. accumulation: parts that a batch is computed in, to save memory.
+    batch: images per step, over all processes. accumulation: parts that a batch is computed in, to save memory.
     augmentation: "none", "flip", "shift" (by up to an eighth of the side, with a mirrored border, then flip), "crop"
         (an area from `smallest_crop` to 1, aspect 3/4 to 4/3, then flip) or "paper" ("crop" and photometric
         distortions). cutout: side in pixels of a square that is blanked in each augmented image, 0 for none (DeVries
