@@ -5,7 +5,7 @@
 
 What changes: batch norm is folded into the convolution before it, the 1×1 convolutions that read one input are merged
 into one, bias and ReLU are computed with the convolution, maps lie in the layout channels_last, and a large batch is
-computed in parts. What does not change is the function, up to rounding; `tests/models/test_fast_twin.py` holds it to that.
+computed in parts. What does not change is the function, up to rounding: tests/models/test_fast_twin.py compares them.
 """
 
 import copy
@@ -24,7 +24,7 @@ from inception_lab.models.fused import FusedConv, FusedInception, FusedInput, Fu
 from inception_lab.models.googlenet import GoogLeNet, check_images, imagenet_to_tensorflow
 
 DTYPES = (torch.float32, torch.bfloat16)
-# 8 images of 224×224 pixels: the widest map, 64×112×112 numbers per image, then takes 26 MB. glibc's malloc hands blocks
+# 8 images of 224×224 pixels: the widest map, 64×112×112 numbers each, then takes 26 MB. glibc's malloc hands blocks
 # of more than 32 MB back to the system at once, and gets them anew page by page.
 PIXELS_AT_ONCE = 8 * 224 * 224
 
