@@ -47,7 +47,7 @@ def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = Tru
     it is short where the compiler finds its work of an earlier day (TORCHINDUCTOR_FORCE_DISABLE_CACHES=1 forbids that).
     peak_mb: how much more memory a call takes at its peak than there was before it; None where it cannot be told.
     ratio: to torchvision's model as it comes, at the same batch. share_of_peak_percent: multiply-accumulates per
-    second, of the most that this machine does in that type of number. A training step is counted as three forward passes.
+    second, of the most that this machine does in that type of number. A training step counts as three forward passes.
     others_percent: how much of the processor other programs took meanwhile, where Linux tells; above some per cent, two
     threads that wait for each other wait for those too, and the figures mean little.
 
