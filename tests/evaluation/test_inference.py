@@ -88,7 +88,7 @@ def test_error_counts_the_images_whose_class_is_not_among_the_largest():
     p = make([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.3, 0.4, 0.3]], [0, 2, 0, 1, 1])
     assert [p.error(k) for k in (1, 2, 3, 5)] == [60, 20, 0, 0]
     assert p.loss == pytest.approx(-np.log([0.5, 0.3, 0.1, 0.3, 0.4]).mean(), rel=1e-6)
-    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="k must be a whole number of at least 1, got 0"):
         p.error(0)
 
 
@@ -127,7 +127,7 @@ def test_calibration_by_hand():
     assert rows[["confidence", "accuracy"]].isna().sum().tolist() == [3, 3]
     assert p.calibration_error(5) == pytest.approx(100 * (2 * 0.065 + 3 * 0.25) / 5)
     assert p.calibration_error(1) == pytest.approx(100 * abs(3 / 5 - 3.88 / 5), rel=1e-5)
-    with pytest.raises(ValueError, match="bins must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="bins must be a whole number of at least 1, got 0"):
         p.calibration(0)
 
 
