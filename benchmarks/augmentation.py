@@ -1,4 +1,4 @@
-"""How many training patches a second the two augmentation engines make on the same two cores.
+"""How many training patches per second the two augmentation engines make on the same two cores.
 
 Both take 64×64 uint8 images that lie in memory, draw the paper's patches (8 to 100 % of the area, mirrored or not,
 photometric distortions) and end with a normalized float32 batch (128, 3, 224, 224) in this process. One is
@@ -30,7 +30,7 @@ CORES, BATCH, SIZE = 2, 128, 224
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each engine")
-    parser.add_argument("--images", type=int, default=2048, help="images a round")
+    parser.add_argument("--images", type=int, default=2048, help="images per round")
     parser.add_argument("--csv", help="write every round here (default: standard output)")
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):  # workers inherit it
@@ -84,7 +84,7 @@ def measure(batches, images: int) -> float:
 
 
 def write(rates: dict, path: str | None) -> None:
-    """A row a round and engine, with what it ran on."""
+    """One row per round and engine, with what it ran on."""
     place = dict(cores=CORES, machine=platform.machine(), torch=torch.__version__, torchvision=torchvision.__version__)
     rows = [
         {"engine": name, "round": number, "images_per_second": f"{rate:.1f}", **place}

@@ -27,12 +27,11 @@ import torchvision
 from torch import nn
 
 from inception_lab.common.checks import check_one_of
+from inception_lab.common.environment import git_commit
 from inception_lab.costs import count
 from inception_lab.costs.speed import peak, timed
-from inception_lab.models.blocks import merge_ones
-from inception_lab.models.fast_twin import compiled, fast
-from inception_lab.models.googlenet import from_torchvision
-from inception_lab.training.runs import git_commit
+from inception_lab.models.fast_twin import compiled, fast, merge_ones
+from inception_lab.models.torchvision_weights import from_torchvision
 from inception_lab.training.trainer import loss
 
 SIZE, CLASSES = 224, 1000

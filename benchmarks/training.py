@@ -1,4 +1,4 @@
-"""Training steps a second of a recipe, against the same network in plain eager PyTorch with the default layout.
+"""Training steps per second of a recipe, against the same network in plain eager PyTorch with the default layout.
 
 Both train on the same images, which lie in memory, with the recipe's optimizer and batch, on the same two cores. One
 is the library's loop as `inception-lab train` runs it, augmentation, metrics and checks included. The other is the
@@ -21,8 +21,7 @@ from inception_lab.training import recipes
 from inception_lab.training.batches import open_data
 from inception_lab.training.devices import make_fabric
 from inception_lab.training.optimization import build_optimizer
-from inception_lab.training.session import Session
-from inception_lab.training.trainer import loss, train_epoch
+from inception_lab.training.trainer import Trainer, loss
 
 CORES = 2
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="shapes-laptop", help="a recipe of the library")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a part of the recipe")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each loop")
-    parser.add_argument("--steps", type=int, default=20, help="steps a round")
+    parser.add_argument("--steps", type=int, default=20, help="steps per round")
     args = parser.parse_args()
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
@@ -43,8 +42,8 @@ def main() -> None:
     recipe = recipe.with_settings([f"train_images={args.steps * recipe.batch}", f"epochs={args.rounds + 1}"])
     data = open_data(recipe)
     with tempfile.TemporaryDirectory() as folder:
-        run = Session(recipe, data, make_fabric(recipe, "cpu", 1), folder, progress=False)
-        loops = {"plain": plain(recipe, data), "library": lambda: train_epoch(run)}
+        run = Trainer(recipe, data, make_fabric(recipe, "cpu", 1), folder, progress=False)
+        loops = {"plain": plain(recipe, data), "library": run.train_epoch}
         rates = {name: [] for name in loops}
         for number in range(args.rounds + 1):
             for name in list(loops)[:: 1 if number % 2 else -1]:

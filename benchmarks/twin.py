@@ -23,7 +23,7 @@ from inception_lab.models.fused import FusedConv
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=1, help="images a call")
+    parser.add_argument("--batch", type=int, default=1, help="images per call")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the convolutions")
     parser.add_argument("--rounds", type=int, default=31, help="counted calls of each layer")
     args = parser.parse_args()
@@ -37,7 +37,7 @@ def main() -> None:
     print(kinds[["ms", "ms at the peak"]].sum().assign(layers=kinds.size()).to_string(float_format="{:.2f}".format))
     convolutions = table[table["MACs"] > 0]
     beyond = 1000 * (convolutions["ms"] - convolutions["ms at the peak"]).median()
-    print(f"peak {best / 1e9:.0f} billion MACs a second; a convolution takes {beyond:.0f} µs beyond it (median)")
+    print(f"peak {best / 1e9:.0f} billion MACs per second; a convolution takes {beyond:.0f} µs beyond it (median)")
 
 
 @torch.no_grad()

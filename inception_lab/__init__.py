@@ -3,5 +3,5 @@
 from inception_lab.costs import count
 from inception_lab.models import build
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["build", "count"]

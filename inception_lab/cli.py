@@ -120,7 +120,7 @@ def count_networks(args: Namespace) -> None:
     elif args.by:
         print("\n\n".join(f"{c}\n{table(count_rows(c, args.by))}" for c in counts))
     else:
-        columns = ["network", "input", "parameters", "not run", "MACs", "FLOPs", "activations"]
+        columns = ["network", "input", "parameters", "idle", "MACs", "FLOPs", "activations"]
         rows = [(c.name, c.input_size, c.params, sum(c.idle.values()), c.macs, c.flops, c.activations) for c in counts]
         print(table(pd.DataFrame(rows, columns=columns)))
 
@@ -130,7 +130,7 @@ def count_rows(c: Count, by: str) -> pd.DataFrame:
 
 
 def count_results(c: Count, by: str | None) -> dict[str, Any]:
-    results = dict(name=c.name, input_size=c.input_size, params=c.params, params_not_run=c.idle)
+    results = dict(name=c.name, input_size=c.input_size, params=c.params, idle=c.idle)
     results.update(macs=c.macs, flops=c.flops, activations=c.activations)
     return results | ({"rows": records(count_rows(c, by))} if by else {})
 
@@ -172,7 +172,7 @@ def run_study(args: Namespace) -> None:
 
 def evaluate_runs(args: Namespace) -> None:
     """Test trained networks, alone and together. Several runs are also averaged, as one ensemble. What has been
-    computed is stored in RUN/predictions, so that a command that was stopped goes on where it stood."""
+    computed is stored in RUN/predictions, so that a command that was stopped is resumed."""
     from inception_lab.evaluation import average, predict
 
     options = chosen(args, "data split crops length batch skip_broken store progress")
@@ -199,7 +199,7 @@ def evaluate_results(p: "Predictions") -> dict[str, Any]:
 
 def climb_ladder(args: Namespace) -> None:
     """Show what more crops and more models gain: the paper's Table 3. Runs that differ in their seed are tested with
-    several numbers of crops, and every choice of them is averaged. If it was stopped, it goes on where it stood."""
+    several numbers of crops, and every choice of them is averaged. A command that was stopped is resumed."""
     from inception_lab.evaluation import ladder, predict, recorded_predictions
 
     tests, options = [(run, n) for run in args.runs for n in args.crops], chosen(args, "data length batch progress")
@@ -217,7 +217,7 @@ def climb_ladder(args: Namespace) -> None:
 def explore_run(args: Namespace) -> None:
     """Make a page of all units of a trained network. It opens from the disk, and shows of each unit an image optimized
     to excite it, the patches that excite it most, its strongest inputs, and its answer to the size of objects. If the
-    command was stopped, it goes on where it stood; the page can be opened meanwhile."""
+    command was stopped, it is resumed; the page can be opened meanwhile."""
     from inception_lab.explorer import explore
 
     page = explore(args.run, **chosen(args, "out data split length stages steps size device progress"))

@@ -2,21 +2,32 @@
 
 import hashlib
 import math
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Choice = TypeVar("Choice")
 
 
-def draw(student: str, exercise: str, choices):
+def draw(student: str, exercise: str, choices: Iterable[Choice]) -> Choice:
     """One of `choices`, always the same for one student and one exercise.
 
     student: any name. choices: a sequence that is not empty. Spaces around the name and capitals do not matter.
     """
-    choices = list(choices)
-    if not choices:
+    listed = list(choices)
+    if not listed:
         raise ValueError("choices must not be empty")
     digest = hashlib.sha256(f"{exercise}\n{student.strip().lower()}".encode()).digest()
-    return choices[int.from_bytes(digest[:8]) % len(choices)]
+    return listed[int.from_bytes(digest[:8]) % len(listed)]
 
 
-def expect(got, right, slips=None, *, what: str = "The answer", within: float = 1e-9) -> None:
+def expect(
+    got: object,
+    right: object,
+    slips: Mapping[object, str] | None = None,
+    *,
+    what: str = "The answer",
+    within: float = 1e-9,
+) -> None:
     """Raise AssertionError, with the reason if it is known, unless `got` is `right`.
 
     got, right: a number, a text, or tuples of them. slips: a wrong value → the mistake that leads to it. what: how the
@@ -32,14 +43,15 @@ def expect(got, right, slips=None, *, what: str = "The answer", within: float = 
     raise AssertionError(f"{what} is {got}, which is not right.")
 
 
-def same(one, other, within: float = 1e-9) -> bool:
+def same(one: object, other: object, within: float = 1e-9) -> bool:
     """Whether two numbers, texts or sequences of them are equal, numbers up to a relative difference."""
     if isinstance(other, tuple | list):
-        pairs_up = isinstance(one, tuple | list) and len(one) == len(other)
-        return pairs_up and all(same(a, b, within) for a, b in zip(one, other, strict=True))
+        if not isinstance(one, tuple | list) or len(one) != len(other):
+            return False
+        return all(same(a, b, within) for a, b in zip(one, other, strict=True))
     if isinstance(other, str | bool) or other is None:
         return type(one) is type(other) and one == other
     try:
-        return math.isclose(one, other, rel_tol=within, abs_tol=within)
+        return math.isclose(one, other, rel_tol=within, abs_tol=within)  # type: ignore[arg-type]  # that is the question
     except TypeError:  # not a number
         return False

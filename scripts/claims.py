@@ -1,6 +1,6 @@
 """The ledger of claims: what is said about GoogLeNet and its descendants, and what this course found.
 
-    table = published.table("claims")       # a row a claim, from data/reference/claims.csv
+    table = published.table("claims")       # one row per claim, from data/reference/claims.csv
     python scripts/claims.py                # writes its table into README.md
     problems(row, notebooks_folder)         # what is wrong with a row: a test expects nothing
 
@@ -69,7 +69,7 @@ def _printed_by(cells: dict, figure: str) -> str:
 
 
 def overview(table=None) -> str:
-    """The ledger as a Markdown table: a row a claim, with its verdict, its figure, and where it is computed."""
+    """The ledger as a Markdown table: one row per claim, with its verdict, its figure, and where it is computed."""
     table = published.table("claims") if table is None else table
     lines = ["| claim | verdict | figure | what it is, and the condition | notebook |", "|---|---|---|---|---|"]
     for row in table.itertuples():

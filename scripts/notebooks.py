@@ -1,5 +1,8 @@
 """Execute the notebooks of the course, each from top to bottom in a fresh kernel, and print a table.
 
+Some run side by side, and those that measure time last and alone. Each kernel computes with one thread, as under
+`make test`, so that both add in the same order and get the same numbers.
+
 python scripts/notebooks.py run                                       all of them
 python scripts/notebooks.py run --save notebooks/00_welcome.ipynb     one, and store its outputs in the file
 """
@@ -8,6 +11,8 @@ import argparse
 import os
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -70,28 +75,49 @@ def save(notebook, path):
     nbformat.write(nbformat.reads(text, as_version=4), path)
 
 
+def measures_time(path):
+    """Whether a notebook measures time: nothing may run beside it. The Makefile looks for the same word."""
+    try:
+        return "perf_counter" in path.read_text(encoding="utf-8")
+    except (OSError, ValueError):  # `execute` will say what is wrong with the file
+        return False
+
+
+def run(path, timeout, keep):
+    """Execute a notebook, and store its outputs if `keep` and it succeeds. Returns its row, and whether it did."""
+    start = time.perf_counter()
+    notebook, cells, failure = execute(path.resolve(), timeout)
+    if keep and not failure:
+        save(notebook, path)
+    return ROW.format(path.name, cells, f"{time.perf_counter() - start:.1f}", failure or "ok"), failure is None
+
+
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=["run"])
     parser.add_argument("notebooks", nargs="*", type=Path, help="default: every notebook of the course")
     parser.add_argument("--save", action="store_true", help="store the outputs of notebooks that succeed")
     parser.add_argument("--timeout", type=int, default=600, help="seconds for one cell (default: 600)")
+    parser.add_argument("--workers", type=int, default=2, help="notebooks that run side by side (default: 2)")
     options = parser.parse_intermixed_args(arguments)  # notebooks may follow --save
+    if options.workers < 1:
+        parser.error(f"--workers must be at least 1, got {options.workers}")
 
     # The kernel is the Python that runs this script, and finds the commands installed beside it.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-    paths = options.notebooks or sorted(NOTEBOOKS.glob("*.ipynb"))
+    paths = options.notebooks or sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[!.]*/*.ipynb")])
+    timed = [path for path in paths if measures_time(path)]
+    untimed = [path for path in paths if path not in timed]
     failures = 0
     print(ROW.format("notebook", "cells", "seconds", "result"), flush=True)
-    for path in paths:
-        start = time.perf_counter()
-        notebook, cells, failure = execute(path.resolve(), options.timeout)
-        if options.save and not failure:
-            save(notebook, path)
-        failures += failure is not None
-        print(ROW.format(path.name, cells, f"{time.perf_counter() - start:.1f}", failure or "ok"), flush=True)
+    for group, workers in ((untimed, options.workers), (timed, 1)):
+        with ProcessPoolExecutor(workers) as pool:
+            for row, succeeded in pool.map(partial(run, timeout=options.timeout, keep=options.save), group):
+                failures += not succeeded
+                print(row, flush=True)
     print(f"notebooks: {len(paths)}, failed: {failures}")
     return 1 if failures or not paths else 0
 

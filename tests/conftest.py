@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+# Tests run side by side (pytest -n 2) compute with one thread each, and so do the processes that they start. PyTorch
+# reads these when it is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
 import matplotlib
 import pytest
 
@@ -18,6 +23,31 @@ REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED
 # Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
 NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+# `make quick` runs what is not slow in these files: some of every package, together about a minute on one core.
+QUICK = {
+    "tests": ["test_cli"],
+    "costs": ["test_counting", "test_published"],
+    "course": ["test_claims", "test_notebook_prose", "test_project", "test_slides"],
+    "data": ["test_crops", "test_datasets", "test_folders"],
+    "evaluation": ["test_records"],
+    "explorer": ["test_explorer_page"],
+    "lens": ["test_connections", "test_lens"],
+    "models": ["test_blocks"],
+    "plots": ["test_palette", "test_plots", "test_widgets"],
+    "training": ["test_gradient_norms", "test_progress", "test_recipes"],
+}
+# Files that take minutes. They start first, so that at the end no process is left alone with one of them.
+LONGEST = ["test_fast_twin", "test_shipped_models", "test_exercises", "test_studies", "test_counting", "test_runs"]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in QUICK.get(item.path.parent.name, ()) and not item.get_closest_marker("slow"):
+            item.add_marker("quick")
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
 
 
 @pytest.fixture(scope="module")

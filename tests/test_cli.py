@@ -52,14 +52,14 @@ def test_json_can_be_read_back(capsys):
     assert alexnet["params"] == 61_100_840 and googlenet["flops"] == 2 * googlenet["macs"]
     assert sum(row["macs"] for row in googlenet["rows"]) == googlenet["macs"]
     assert googlenet["rows"][0]["output"] == [64, 112, 112]
-    assert sum(googlenet["params_not_run"].values()) == 6_379_728
+    assert sum(googlenet["idle"].values()) == 6_379_728
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["count", "gogglenet"], "did you mean googlenet"),
-        (["count", "googlenet", "--input-size", "16"], "smallest square image that works is 31×31"),
+        (["count", "googlenet", "--input-size", "16"], "x must be at least 31×31 pixels for this network"),
     ],
 )
 def test_a_wrong_argument_is_told_and_nothing_printed(arguments, message, capsys):

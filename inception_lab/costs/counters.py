@@ -5,20 +5,24 @@ This library's count, PyTorch's `torch.utils.flop_counter`, fvcore and torchinfo
 
 import copy
 import warnings
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from inception_lab.costs.counting import Count, count
+from inception_lab.costs.counting import Count, Size, count
 from inception_lab.models import zoo
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import
 
 BATCH_NORM = ("BatchNorm2d", "native_batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm")
 GLOBAL_POOL = ("AdaptiveAvgPool2d", "_adaptive_avg_pool2d", "mean")
 
 
-def compare_counters(model: nn.Module | str, input_size=None, **options):
-    """A DataFrame with a row a counter: what it reports for one image in evaluation mode, and why.
+def compare_counters(model: nn.Module | str, input_size: Size | None = None, **options: Any) -> "pd.DataFrame":
+    """A DataFrame with one row per counter: what it reports for one image in evaluation mode, and why.
 
     Arguments as for `count`. The columns are
 
@@ -54,7 +58,7 @@ def compare_counters(model: nn.Module | str, input_size=None, **options):
     plain_norms = norms.loc[norms["operation"] == "BatchNorm2d", "params"]  # torchinfo adds up leaf modules alone
 
     with torch.no_grad():
-        reports = {
+        reports: dict[str, tuple[int, int, dict]] = {
             "inception_lab": (ours.params, ours.macs, {}),
             "torch": (total, _torch_flops(model, image), {"factor_2": ours.macs}),
             "fvcore": (
@@ -70,25 +74,39 @@ def compare_counters(model: nn.Module | str, input_size=None, **options):
     return _table(ours, reports)
 
 
-def _table(ours: Count, reports: dict):
+class Row(NamedTuple):
+    """What one counter reports, and the parts that it is made of, see `compare_counters`."""
+
+    counter: str
+    parameters: int
+    idle: int
+    reported: int
+    macs: int
+    factor_2: int
+    bias: int
+    batch_norm: int
+    pooling: int
+    unexplained: int
+
+
+def _table(ours: Count, reports: dict[str, tuple[int, int, dict]]) -> "pd.DataFrame":
     import pandas as pd
 
     rows = []
     for tool, (params, reported, additions) in reports.items():
         reasons = {reason: int(additions.get(reason, 0)) for reason in ("factor_2", "bias", "batch_norm", "pooling")}
-        row = {"counter": tool, "parameters": params, "idle": params - ours.params}
-        row |= {"reported": reported, "macs": ours.macs, **reasons}
-        rows.append(row | {"unexplained": reported - ours.macs - sum(reasons.values())})
+        unexplained = reported - ours.macs - sum(reasons.values())
+        rows.append(Row(tool, params, params - ours.params, reported, ours.macs, **reasons, unexplained=unexplained))
     return pd.DataFrame(rows).set_index("counter")
 
 
-def _torch_flops(model, image) -> int:
+def _torch_flops(model: nn.Module, image: torch.Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         model(image)
     return counter.get_total_flops()
 
 
-def _fvcore_flops(model, image) -> int:
+def _fvcore_flops(model: nn.Module, image: torch.Tensor) -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # importing and tracing warn of things that do not bear on the count
         from fvcore.nn import FlopCountAnalysis
@@ -98,7 +116,7 @@ def _fvcore_flops(model, image) -> int:
         return int(analysis.total())
 
 
-def _torchinfo(model, image) -> tuple[int, int]:
+def _torchinfo(model: nn.Module, image: torch.Tensor) -> tuple[int, int]:
     import torchinfo
 
     summary = torchinfo.summary(model, input_data=image, device="cpu", verbose=0)

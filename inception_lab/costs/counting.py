@@ -7,9 +7,10 @@ raises an error.
 """
 
 import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from numbers import Integral
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,10 +18,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from inception_lab.costs import operators
+from inception_lab.common.checks import check_whole
+from inception_lab.costs import operators, receptive_fields
 from inception_lab.models import zoo
 
-USUAL_SIZES = (224, 227, 256, 299, 331, 384, 480, 512, 64, 32, 28)
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import, and few callers need it
+
+Size = int | Sequence[int]  # a side in pixels, or (channels, height, width)
+READY_MADE = ("torch", "torchvision", "timm", "inception_lab")  # packages whose layers are each one step
 
 
 @dataclass
@@ -46,9 +52,12 @@ class Count:
 
     params: parameters of the layers that ran. idle: parameters of those that did not, by layer; the
     auxiliary heads of GoogLeNet are idle in evaluation. params + sum(idle) is all that the model holds.
-    macs: multiply-accumulates. flops: 2 × macs. activations: elements of the new tensors that were
-    written; what works in place (ReLU, mostly) writes none. fields: of each layer's output, by the layer's name, the
-    (vertical, horizontal) `operators.Field`, that is which pixels a unit sees; None where windows do not say it.
+    macs: multiply-accumulates. flops: 2 × macs.
+    activations: elements of the new tensors that were written; what works in place (ReLU, mostly) writes none. A layer
+        of PyTorch or timm counts what it hands on, without the temporary tensors that it is computed with (local
+        response normalization has six); a recurrent layer, and a module of your own, count all that they write.
+    fields: of each layer's output, by the layer's name, the (vertical, horizontal) `receptive_fields.Field`, that is
+        which pixels a unit sees; None where windows do not say it.
     """
 
     name: str
@@ -74,8 +83,8 @@ class Count:
         return sum(layer.activations for layer in self.layers)
 
     @cached_property
-    def rows(self):
-        """A DataFrame with a row a layer, in the order of the pass.
+    def rows(self) -> "pd.DataFrame":
+        """A DataFrame with one row per layer, in the order of the pass.
 
         Columns: name, operation, input and output (shapes without the batch), kernel, stride, params, macs, activations
         (elements), receptive_field and total_stride (pixels of the input, of the longer side; empty where a
@@ -87,7 +96,7 @@ class Count:
         whole = ["stride", "receptive_field", "total_stride"]
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
-    def by_stage(self, depth: int = 1):
+    def by_stage(self, depth: int = 1) -> "pd.DataFrame":
         """The rows summed by stage: the first `depth` parts of a layer's name, such as "inception_4a".
 
         Output, receptive field and total stride are those of the stage's last layer.
@@ -105,7 +114,7 @@ class Count:
             f"{self.name} at {size}: {self.params:,} parameters, {self.macs:,} MACs, {self.activations:,} activations"
         )
         if self.idle:
-            text += f"; not run: {sum(self.idle.values()):,} parameters in {', '.join(self.idle_stages)}"
+            text += f"; idle: {sum(self.idle.values()):,} parameters in {', '.join(self.idle_stages)}"
         return text
 
     @property
@@ -113,7 +122,7 @@ class Count:
         return sorted({name.split(".")[0] for name in self.idle})
 
 
-def count(model: nn.Module | str, input_size=None, *, training: bool = False, **options) -> Count:
+def count(model: nn.Module | str, input_size: Size | None = None, *, training: bool = False, **options: Any) -> Count:
     """Count what one image costs in a network.
 
     model: a module, which comes back untouched, or the name of a network of the zoo; nothing is allocated
@@ -122,7 +131,7 @@ def count(model: nn.Module | str, input_size=None, *, training: bool = False, **
         size for a name, and (3, 224, 224) for a module.
     training: count the pass as in training, auxiliary heads included, rather than as in evaluation.
 
-    Raises ValueError for an unknown name, a size that does not fit the network (saying the smallest that
+    Raises ValueError for an unknown name, a size that does not fit the network (saying one that
     works) and an operator that no rule covers; RuntimeError where PyTorch's own counter disagrees.
     """
     if isinstance(model, str):
@@ -156,7 +165,7 @@ class CounterDisagreement(RuntimeError):
 
 
 def meta_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model on the meta device, made without allocating its weights a second time.
+    """A copy of the model on the meta device, made without allocating its weights per second time.
 
     The copy has no hooks of yours, so that counting does not call them. Tensors that a module keeps as plain
     attributes move to the meta device too.
@@ -173,18 +182,20 @@ def meta_copy(model: nn.Module) -> nn.Module:
     return duplicate
 
 
-def _kept_tensors(model: nn.Module):
+def _kept_tensors(model: nn.Module) -> Iterator[torch.Tensor]:
     yield from model.buffers()
     for module in model.modules():
         yield from (value for value in vars(module).values() if isinstance(value, torch.Tensor))
 
 
-def _image_size(size) -> tuple[int, int, int]:
-    size = tuple(size) if isinstance(size, list | tuple | torch.Size) else (3, size, size)
-    # Numbers as NumPy or pandas gives them are whole numbers too.
-    if len(size) != 3 or not all(isinstance(n, Integral) and not isinstance(n, bool) and n > 0 for n in size):
-        raise ValueError(f"input_size must be one whole number or (channels, height, width), all above 0, got {size}")
-    return tuple(map(int, size))
+def _image_size(size: Size) -> tuple[int, int, int]:
+    sides = tuple(size) if isinstance(size, list | tuple | torch.Size) else (3, size, size)
+    try:
+        channels, height, width = (check_whole("input_size", side) for side in sides)
+    except ValueError:
+        whole = "one whole number or (channels, height, width), all above 0"
+        raise ValueError(f"input_size must be {whole}, got {sides}") from None
+    return channels, height, width
 
 
 def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Count:
@@ -212,7 +223,7 @@ class _Recorder(TorchDispatchMode):
         self.running: list[tuple[str, nn.Module, list]] = [("", model, [])]
         self.macs_by_operator: dict = {}
         self.unknown: dict[str, str] = {}
-        self.fields = WeakTensorKeyDictionary({image: operators.INPUT_FIELD})
+        self.fields = WeakTensorKeyDictionary({image: receptive_fields.INPUT_FIELD})
         self.fields_by_layer: dict[str, tuple | None] = {}
         # By storage, which a view shares with its parameter: so a transposed weight is recognized.
         self.unused = {_storage(p): (name, p.numel()) for name, p in model.named_parameters()}
@@ -220,24 +231,24 @@ class _Recorder(TorchDispatchMode):
             module.register_forward_pre_hook(partial(self._enter, name))
             module.register_forward_hook(self._leave)
 
-    def _enter(self, name, module, inputs) -> None:
+    def _enter(self, name: str, module: nn.Module, inputs: Any) -> None:
         self.running.append((name, module, []))
 
-    def _leave(self, module, inputs, output) -> None:
+    def _leave(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.running.pop()
 
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         result = operator(*args, **(kwargs or {}))
         output = result[0] if isinstance(result, tuple | list) else result
         if isinstance(output, torch.Tensor):
             self._record(operator, args, output)
         return result
 
-    def _record(self, operator, args, output):
+    def _record(self, operator: Any, args: tuple, output: torch.Tensor) -> None:
         packet = operator._overloadpacket
         tensors = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, torch.Tensor)]
         inputs = [self.fields[t] for t in tensors if t in self.fields]
-        fields = operators.output_fields(operator, inputs, output, args) if inputs else None
+        fields = receptive_fields.output_fields(operator, inputs, output, args) if inputs else None
         if inputs:  # what does not come from the image, such as a weight, has no receptive field to carry on
             self.fields[output] = self.fields_by_layer[self.running[-1][0]] = fields
         if operator.is_view or packet in (torch.ops.aten._unsafe_view, torch.ops.aten.lift_fresh):
@@ -249,26 +260,30 @@ class _Recorder(TorchDispatchMode):
         elif packet not in operators.MACS and not operators.has_no_macs(operator):
             self.unknown[str(operator)] = self.running[-1][0]
 
-        layer = self._layer(packet, tuple(tensors[0].shape[1:]) if tensors else ())
+        layer = self._layer(packet)
+        read = [t for t in tensors if t in self.fields] or tensors  # what comes from the image rather than a weight
+        if read and not layer.input:
+            layer.input = tuple(read[0].shape[1:])
         layer.output = tuple(output.shape[1:])
         layer.macs += macs
         # A parameter counts where it is first read, so that shared weights count once.
         layer.params += sum(self.unused.pop(_storage(t), ("", 0))[1] for t in tensors)
-        layer.activations = 0 if operator._schema.is_mutable else output.numel()
-        if packet in operators.WINDOWS and output.ndim == 4:
-            kernel, stride, *_ = operators.WINDOWS[packet](*args)
+        if not operator._schema.is_mutable:
+            layer.activations = output.numel() + (0 if _hands_on_one(self.running[-1][1]) else layer.activations)
+        if packet in receptive_fields.WINDOWS and output.ndim == 4:
+            kernel, stride, *_ = receptive_fields.WINDOWS[packet](*args)
             layer.kernel, layer.stride = "×".join(map(str, kernel)), max(stride)
         if fields:
             layer.receptive_field = max(f.size for f in fields)
             layer.total_stride = max(f.step for f in fields)
 
-    def _layer(self, packet, shape) -> Layer:
+    def _layer(self, packet: Any) -> Layer:
         """The row to add to: one for a call of a module without children, else one for each operator."""
         name, module, rows = self.running[-1]
         is_leaf = next(module.children(), None) is None
         if not (is_leaf and rows):
             operation = type(module).__name__ if is_leaf else packet.__name__
-            rows.append(Layer(name, operation, shape, ()))
+            rows.append(Layer(name, operation, (), ()))
             self.layers.append(rows[-1])
         return rows[-1]
 
@@ -295,36 +310,26 @@ class _Recorder(TorchDispatchMode):
             raise CounterDisagreement("this counter and PyTorch's disagree on " + "; ".join(differing))
 
 
+def _hands_on_one(module: nn.Module) -> bool:
+    """Whether the module hands on one of the tensors that it writes, and the others are temporary."""
+    return type(module).__module__.partition(".")[0] in READY_MADE and not isinstance(module, nn.RNNBase)
+
+
 def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _size_error(model, name, input_size, error) -> ValueError:
-    """What to raise where the model fails at a size: the smallest size that works, or why none does."""
+def _size_error(model: nn.Module, name: str, input_size: tuple[int, int, int], error: Exception) -> ValueError:
+    """What to raise where a network fails: the reason, and the channels or a size at which it works if there is one."""
     channels, height, width = input_size
-
-    def works(side, channels=channels):
-        try:
-            _count(model, name, (channels, side, side))
-        except Exception:
-            return False
-        return True
-
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != channels and any(works(s, first.in_channels) for s in USUAL_SIZES):
-        return ValueError(f"input_size must have {first.in_channels} channels for {name}, got {channels}")
-    largest = next((side for side in USUAL_SIZES if works(side)), None)
     reason = str(error).splitlines()[0]
-    if largest is None:
-        return ValueError(
-            f"{name} cannot be counted: on the meta device, where tensors have shapes and no values, it fails at every "
-            f"usual image size ({reason})"
-        )
-    smallest, fails = largest, 0
-    while smallest - fails > 1:
-        middle = (smallest + fails) // 2
-        smallest, fails = (middle, fails) if works(middle) else (smallest, middle)
-    return ValueError(
-        f"input_size {height}×{width} does not fit {name} ({reason}); the smallest square image that works is "
-        f"{smallest}×{smallest}"
-    )
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is not None and first.in_channels != channels:
+        return ValueError(f"input_size must have {first.in_channels} channels for {name}, got {channels} ({reason})")
+    usual = zoo.entry(name).input_size if name in zoo.ZOO else 224
+    try:
+        _count(model, name, (channels, usual, usual))
+    except Exception:
+        why = "on the meta device, where tensors have shapes and no values, it fails"
+        return ValueError(f"{name} cannot be counted: {reason} ({why} at {height}×{width} and at {usual}×{usual})")
+    return ValueError(f"input_size {height}×{width} does not fit {name}: {reason}; {usual}×{usual} works")

@@ -1,14 +1,19 @@
 """The figures that papers, tools and people state, read from `data/reference`, each with its source.
 
-One fact a row and a `source` in each: `data/reference/README.md` explains every file and column.
+One fact per row and a `source` in each: `data/reference/README.md` explains every file and column.
 """
 
 import ast
 import csv
 import difflib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from inception_lab.common import files
+
+if TYPE_CHECKING:
+    import pandas as pd  # slow to import
 
 # How a cell of these columns is read, whichever table it stands in; every other column is text.
 # fmt: off
@@ -28,17 +33,21 @@ def read_options(text: str) -> dict:
     """
     try:
         call = ast.parse(f"f({text})", mode="eval").body
-        if call.args:
+        if not isinstance(call, ast.Call) or call.args:
             raise ValueError
-        return {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+        return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
     except (SyntaxError, ValueError, AttributeError):
         raise ValueError(f'options must read like "aux=False, num_classes=10", got {text!r}') from None
 
 
-READERS = {**dict.fromkeys(WHOLE, int), **dict.fromkeys(DECIMAL, float), "options": read_options}
+READERS: dict[str, Callable[[str], Any]] = {
+    **dict.fromkeys(WHOLE, int),
+    **dict.fromkeys(DECIMAL, float),
+    "options": read_options,
+}
 
 
-def find_folder(folder=None) -> Path:
+def find_folder(folder: str | Path | None = None) -> Path:
     """The folder with the tables: `folder` if given, else the one that came with this package.
 
     Raises ValueError if there is no such folder.
@@ -49,13 +58,13 @@ def find_folder(folder=None) -> Path:
     return place
 
 
-def names(folder=None) -> list[str]:
+def names(folder: str | Path | None = None) -> list[str]:
     """The names of the tables that `table` reads, in alphabetical order. Raises as `find_folder`."""
     return sorted(path.stem for path in find_folder(folder).glob("*.csv"))
 
 
-def table(name: str, folder=None):
-    """One file of `data/reference` as a pandas DataFrame, a row a fact, in the file's order.
+def table(name: str, folder: str | Path | None = None) -> "pd.DataFrame":
+    """One file of `data/reference` as a pandas DataFrame, one row per fact, in the file's order.
 
     name: "table1", "table2", "table3" (Szegedy et al. 2014, arXiv:1409.4842), "parameter_counts", "networks",
     "quotes" or "claims". Sizes, widths and counts are whole numbers, with <NA> where the source leaves a cell empty;
@@ -99,7 +108,7 @@ def read_rows(path: Path) -> tuple[list[str], list[list]]:
     return header, rows
 
 
-def read_cell(column: str, cell: str):
+def read_cell(column: str, cell: str) -> Any:
     """A cell of a named column as number, dictionary or text; an empty number is None."""
     reader = READERS.get(column, str)
     if cell == "" and reader in (int, float):

@@ -19,7 +19,7 @@ def timed(call: Callable, device: str) -> float:
 
 
 def peak(device: str, dtype: torch.dtype, side: int = 2048, rounds: int = 8) -> float:
-    """The most multiply-accumulates a second of a product of two square matrices, over the ways that PyTorch has.
+    """The most multiply-accumulates per second of a product of two square matrices, over the ways that PyTorch has.
 
     On a CPU `a @ b` may take another library (MKL) than convolutions do (oneDNN), and MKL is slower on some
     processors; a 1×1 convolution is the same product in oneDNN, here with its weights in the order that it wants.

@@ -16,7 +16,8 @@ import torch
 from torch.nn.functional import avg_pool2d, grid_sample
 from torchvision.transforms import v2
 
-from inception_lab.data.crops import check_images
+from inception_lab.common.checks import check_whole
+from inception_lab.data.images import check_images
 
 GRAY = (0.2989, 0.587, 0.114)  # torchvision's and Pillow's weights of red, green and blue
 PART = 16  # images at once on a CPU: memory that stays in use is faster than memory that is new
@@ -44,20 +45,15 @@ class Augmentation:
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
-    def __post_init__(self):
-        low, high = self.scale
+    def __post_init__(self) -> None:
+        check_whole("size", self.size)
+        check_whole("shift", self.shift, 0)
+        check_whole("cutout", self.cutout, 0, self.size - 1)
         for name, allowed, fits in (
-            ("size", "a whole number of at least 1", isinstance(self.size, int) and self.size >= 1),
-            ("scale", "two shares, 0 < low ≤ high ≤ 1", 0 < low <= high <= 1),
+            ("scale", "two shares, 0 < low ≤ high ≤ 1", 0 < self.scale[0] <= self.scale[1] <= 1),
             ("ratio", "two ratios, 0 < low ≤ high", 0 < self.ratio[0] <= self.ratio[1]),
             ("flip", "a probability from 0 to 1", 0 <= self.flip <= 1),
             ("photometric", "a number from 0 to 1", 0 <= self.photometric <= 1),
-            ("shift", "a whole number of at least 0", isinstance(self.shift, int) and self.shift >= 0),
-            (
-                "cutout",
-                "a whole number from 0 to size − 1",
-                isinstance(self.cutout, int) and 0 <= self.cutout < self.size,
-            ),
             ("std", "numbers above 0", min(self.std) > 0),
         ):
             if not fits:
@@ -103,7 +99,14 @@ class Augmentation:
             made.masked_fill_(squares(corners.to(made.device), self.cutout, self.size), 0)
         return made
 
-    def _make(self, images, boxes, flips, factors, order):
+    def _make(
+        self,
+        images: torch.Tensor,
+        boxes: torch.Tensor,
+        flips: torch.Tensor,
+        factors: torch.Tensor,
+        order: torch.Tensor,
+    ) -> torch.Tensor:
         pixels = images.float() / 255
         if self.photometric:
             pixels = distort(pixels, factors, order, boxes)
@@ -114,7 +117,14 @@ class Augmentation:
 # --- the batched engine, piece by piece ---------------------------------------------------------------------
 
 
-def draw_boxes(count: int, height: int, width: int, scale, ratio, generator=None) -> torch.Tensor:
+def draw_boxes(
+    count: int,
+    height: int,
+    width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator | None = None,
+) -> torch.Tensor:
     """Random patches by the rule of torchvision's RandomResizedCrop: int64 (count, 4), top, left, height, width.
 
     Area and ratio are drawn up to ten times, until the patch fits into the image; if it never does, the patch
@@ -136,7 +146,9 @@ def draw_boxes(count: int, height: int, width: int, scale, ratio, generator=None
     return torch.stack([top, left, h, w], 1)
 
 
-def draw_distortions(count: int, strength: float, generator=None) -> tuple[torch.Tensor, torch.Tensor]:
+def draw_distortions(
+    count: int, strength: float, generator: torch.Generator | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Factors of brightness, contrast and color, float32 (count, 3), and the order of the three, int64 (count, 3)."""
     factors = 1 - strength + 2 * strength * torch.rand(count, 3, generator=generator)
     return factors, torch.rand(count, 3, generator=generator).argsort(1)

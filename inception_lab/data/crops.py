@@ -3,38 +3,38 @@
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from inception_lab.common.checks import check_one_of
-
-SCALES = (8, 9, 10, 11)  # sevenths of the crop's size: 256, 288, 320 and 352 for 224
-
+from inception_lab.common.checks import check_one_of, check_whole
+from inception_lab.data.images import check_images
 
 CROPS = (1, 10, 144)
+SCALES = (8, 9, 10, 11)  # sevenths of the crop's size: 256, 288, 320 and 352 for 224
 
 
 def evaluation_crops(images: torch.Tensor, crops: int = 144, size: int = 224) -> torch.Tensor:
     """The crops of each image that the paper averages over: (N, 3, H, W) → (N, crops, 3, size, size).
 
     1: the shorter side is resized to 8/7 · size, and the center cut. 10: of the center square of the same, the
-    four corners and the center (Krizhevsky et al. 2012), and their mirror images. 144 (Section 7): the shorter
-    side is resized to 256, 288, 320 and 352 (for 224); of each the left, center and right square, or top, center
-    and bottom; of each square the four corners and the center at `size`, and the whole square resized to it; and
+    four corners and the center (Krizhevsky et al. 2012), and their mirror images. 144 (Szegedy et al. 2014, Section 7):
+    the shorter side is resized to 256, 288, 320 and 352 (for 224); of each the left, center and right square, or top,
+    center and bottom; of each square the four corners and the center at `size`, and the whole square resized to it; and
     their mirror images. Of a square image the three squares are one. Order: scale, square, view (top left, top
     right, bottom left, bottom right, center, whole), mirrored.
 
-    Pixels keep their type. Raises ValueError for a number of crops that is not 1, 10 or 144, or a size below 1.
+    Pixels keep their type. Raises ValueError for a number of crops that is not 1, 10 or 144, a size below 1, and
+    images that are no batch.
     """
     check_one_of("crops", crops, CROPS)
     check_images(images, dtype=None)
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"size must be a whole number of at least 1, got {size!r}")
+    size = check_whole("size", size)
     if crops == 1:
         return F.center_crop(_resize(images, SCALES[0], size), [size, size])[:, None]
-    views = []
+    views: list[torch.Tensor] = []
     for scale in SCALES if crops == 144 else SCALES[:1]:
         squares = _squares(_resize(images, scale, size))
         for square in squares if crops == 144 else squares[1:2]:
             views += F.five_crop(square, [size, size])
-            views += [F.resize(square, [size, size], antialias=True)] if crops == 144 else []
+            if crops == 144:
+                views.append(F.resize(square, [size, size], antialias=True))
     return torch.stack([way for view in views for way in (view, view.flip(-1))], dim=1)
 
 
@@ -46,15 +46,5 @@ def _squares(images: torch.Tensor) -> list[torch.Tensor]:
     """Left, center and right square of landscape images; top, center and bottom square of portrait ones."""
     height, width = images.shape[-2:]
     side, rest = min(height, width), abs(height - width)
-    starts = (0, rest // 2, rest)
-    if width >= height:
-        return [images[..., start : start + side] for start in starts]
-    return [images[..., start : start + side, :] for start in starts]
-
-
-def check_images(images: torch.Tensor, dtype: torch.dtype | None = torch.uint8) -> None:
-    """Raise ValueError unless `images` is a batch (N, 3, H, W), and of that type if one is given."""
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"images must be a batch (N, 3, H, W), got {tuple(images.shape)}")
-    if dtype is not None and images.dtype != dtype:
-        raise ValueError(f"images must be {dtype}, got {images.dtype}")
+    along = -1 if width >= height else -2
+    return [images.narrow(along, start, side) for start in (0, rest // 2, rest)]

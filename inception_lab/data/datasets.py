@@ -8,21 +8,22 @@ image, label = data[0]                        # uint8 (3, H, W) and a number
 data.classes[label], data.mean, data.std      # its name; what to normalize with, for images from 0 to 1
 """
 
-import difflib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR10
 
 from inception_lab.common import files
-from inception_lab.common.checks import DataError, check_one_of
+from inception_lab.common.checks import DataError, check_one_of, check_whole, closest
 from inception_lab.common.seeds import seed_all
 from inception_lab.data.downloads import ARCHIVES, fetch
 from inception_lab.data.folders import Folder
+from inception_lab.data.images import RGB, ImageSet
 from inception_lab.data.pictures import fit
 from inception_lab.data.shapes import SPLITS, Shapes
 
@@ -30,10 +31,10 @@ NAMES = ("shapes", *ARCHIVES)
 CIFAR10_MEAN, CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 
 
-class InMemory(Dataset):
+class InMemory(ImageSet):
     """Images of one size held as one uint8 tensor (N, 3, H, W), with labels int64 (N,)."""
 
-    def __init__(self, images: torch.Tensor, labels: torch.Tensor, classes: list[str], mean: tuple, std: tuple):
+    def __init__(self, images: torch.Tensor, labels: torch.Tensor, classes: list[str], mean: RGB, std: RGB):
         self.images, self.labels, self.classes, self.mean, self.std = images, labels, classes, mean, std
 
     def __len__(self) -> int:
@@ -43,10 +44,15 @@ class InMemory(Dataset):
         return self.images[i], int(self.labels[i])
 
 
-class Part(Dataset):
+class Part(ImageSet):
     """Some images of another set, in the order of `indices`, or all of them with a transform of the image."""
 
-    def __init__(self, data, indices=None, transform=None):
+    def __init__(
+        self,
+        data: ImageSet,
+        indices: Sequence[int] | None = None,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    ):
         self.data, self.transform = data, transform
         self.indices = range(len(data)) if indices is None else indices
         self.classes, self.mean, self.std = data.classes, data.mean, data.std
@@ -54,23 +60,23 @@ class Part(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, i: int):
+    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         image, label = self.data[self.indices[i]]
         return (self.transform(image) if self.transform else image), label
 
 
 def load(
-    name_or_path,
+    name_or_path: str | Path,
     split: str = "train",
     *,
     size: int | None = None,
     length: int | None = None,
     seed: int = 0,
     val_share: float = 0.1,
-    root=None,
+    root: str | Path | None = None,
     download: bool = True,
     skip_broken: bool = False,
-) -> Dataset:
+) -> ImageSet:
     """The images of one split of a data tier, each a uint8 tensor (3, H, W) with the number of its class.
 
     name_or_path: "shapes", "cifar10", "tiny-imagenet" or a folder. A folder holds class folders, perhaps in
@@ -87,13 +93,13 @@ def load(
     Raises ValueError for a wrong argument; DataError, which is one, where images are missing or broken.
     """
     check_one_of("split", split, SPLITS)
-    for name, value in {"size": size, "length": length}.items():
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    size = size if size is None else check_whole("size", size)
+    length = length if length is None else check_whole("length", length)
     root = files.cache() if root is None else Path(root)
     if name_or_path == "shapes":
         default = 10_000 if split == "train" else 2_000
         return Shapes(split, size=64 if size is None else size, length=default if length is None else length, seed=seed)
+    data: ImageSet
     if name_or_path == "cifar10":
         data = _cifar10(fetch("cifar10", root, download).parent, split, size)
     elif name_or_path == "tiny-imagenet":
@@ -105,8 +111,15 @@ def load(
         if (folder / CIFAR10.base_folder).is_dir():
             data = _cifar10(folder, split, size)
         else:
-            options = dict(size=size, val_share=val_share, seed=seed, skip_broken=skip_broken)
-            data = Folder(folder, split, **options, records=root / "scans")
+            data = Folder(
+                folder,
+                split,
+                size=size,
+                val_share=val_share,
+                seed=seed,
+                skip_broken=skip_broken,
+                records=root / "scans",
+            )
     if length is None:
         return data
     if length > len(data):
@@ -117,7 +130,7 @@ def load(
     return Part(data, chosen.sort().values.tolist())
 
 
-def in_memory(data: Dataset, workers: int = 0) -> InMemory:
+def in_memory(data: ImageSet, workers: int = 0) -> InMemory:
     """All images of a set in one tensor, for the batched augmentation. They need one size: `load(..., size=64)`.
 
     workers: processes that read. Raises DataError where two images differ in size.
@@ -127,13 +140,11 @@ def in_memory(data: Dataset, workers: int = 0) -> InMemory:
     if isinstance(data, Shapes):
         images, labels = data.batch(range(len(data)))
         return InMemory(images, labels, data.classes, data.mean, data.std)
-    images = labels = None
-    done = 0
+    images, labels, done = torch.empty(0), torch.empty(len(data), dtype=torch.int64), 0
     for batch in DataLoader(data, batch_size=64, num_workers=workers, collate_fn=_together):
         for image, label in zip(*batch, strict=True):
-            if images is None:
+            if not done:
                 images = torch.empty(len(data), *image.shape, dtype=torch.uint8)
-                labels = torch.empty(len(data), dtype=torch.int64)
             if image.shape != images.shape[1:]:
                 one, other = ("×".join(map(str, s[-2:])) for s in (images.shape, image.shape))
                 raise DataError(f"the images differ in size ({one} and {other} pixels): pass size= to load")
@@ -142,7 +153,7 @@ def in_memory(data: Dataset, workers: int = 0) -> InMemory:
     return InMemory(images, labels, data.classes, data.mean, data.std)
 
 
-def digest(classes: Sequence[str], *sets: Dataset) -> str:
+def digest(classes: Sequence[str], *sets: Any) -> str:
     """A short name for the content of some sets, from their classes, lengths and 64 samples of each."""
     content = hashlib.sha256(repr((list(classes), *map(len, sets))).encode())
     for data in sets:
@@ -153,7 +164,7 @@ def digest(classes: Sequence[str], *sets: Dataset) -> str:
     return content.hexdigest()[:16]
 
 
-def _together(samples: list):
+def _together(samples: list[tuple[torch.Tensor, int]]) -> tuple[Any, tuple[int, ...]]:
     """The images and labels of some samples; images of one size as one tensor, which a worker hands on as one file."""
     images, labels = zip(*samples, strict=True)
     return (torch.stack(images) if len({image.shape for image in images}) == 1 else images), labels
@@ -172,11 +183,9 @@ def _cifar10(root: Path, split: str, size: int | None) -> InMemory:
     return InMemory(images, torch.tensor(data.targets), data.classes, CIFAR10_MEAN, CIFAR10_STD)
 
 
-def _folder(name_or_path) -> Path:
+def _folder(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return path
-    close = difflib.get_close_matches(str(name_or_path).lower(), NAMES, n=1, cutoff=0.6)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    names = ", ".join(map(repr, NAMES))
-    raise ValueError(f"name_or_path must be one of {names} or an existing folder, got {str(name_or_path)!r}{hint}")
+    names, given = ", ".join(map(repr, NAMES)), str(name_or_path)
+    raise ValueError(f"name_or_path must be one of {names} or an existing folder, got {given!r}{closest(given, NAMES)}")

@@ -6,11 +6,11 @@ Whatever goes wrong, a half-written set is never found where a whole one is expe
 
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 from urllib.error import URLError
 
@@ -31,9 +31,12 @@ class Archive(NamedTuple):
     folder: str
     prepare: Callable[[Path], None] = lambda folder: None
 
-    @property
-    def filename(self) -> str:
-        return self.url.rpartition("/")[2]
+
+def read_annotations(folder: Path) -> dict[str, str]:
+    """The class of each image, from Tiny ImageNet's own `val_annotations.txt`; {} if the folder has none."""
+    path = folder / "val_annotations.txt"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return {name: label for name, label, *_ in (line.split("\t") for line in lines)}
 
 
 def sort_validation(folder: Path) -> None:
@@ -43,13 +46,6 @@ def sort_validation(folder: Path) -> None:
         (folder / "val" / "images" / name).rename(folder / "val" / label / name)
     (folder / "val" / "images").rmdir()
     (folder / "val" / "val_annotations.txt").unlink()
-
-
-def read_annotations(folder: Path) -> dict[str, str]:
-    """The class of each image, from Tiny ImageNet's own `val_annotations.txt`; {} if the folder has none."""
-    path = folder / "val_annotations.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return dict(line.split("\t")[:2] for line in lines)
 
 
 ARCHIVES = {
@@ -70,32 +66,46 @@ def fetch(name: str, root: Path, download: bool = True) -> Path:
     network or no set and download=False, or where the archive is not the one that its checksum says.
     """
     archive, root = ARCHIVES[name], Path(root)
-    target, by_hand = root / archive.folder, root / archive.filename
-    if target.is_dir():
-        return target
+    target, by_hand = root / archive.folder, root / Path(archive.url).name
     advice = (
         f"To do without a download, get {archive.url} (MD5 {archive.md5}) in another way and put it into {root}, "
         f"or pass the path of a folder that holds the images of each class in a folder of their own"
     )
-    if not by_hand.is_file() and not download:
-        raise DataError(f"{name} is not in {root}, and download is False. {advice}")
+    if target.is_dir():
+        return target
     if by_hand.is_file() and (found := calculate_md5(by_hand)) != archive.md5:
         raise DataError(
             f"{by_hand} is not the archive of {name}: its MD5 is {found} and should be {archive.md5}, so that the "
             "file is incomplete or another one. Delete it to download it again"
         )
+    if not by_hand.is_file() and not download:
+        raise DataError(f"{name} is not in {root}, and download is False. {advice}")
     try:
-        with _partial_folder(root) as partial, _timeout(TIMEOUT):
-            if by_hand.is_file():
-                shutil.copy(by_hand, partial)
-            download_and_extract_archive(archive.url, partial, md5=archive.md5)
-            archive.prepare(partial / archive.folder)
-            _put(partial / archive.folder, target)
+        _bring(archive, root, by_hand, target)
     except Exception as error:  # whatever the network, the disk or a decompressor raises
-        raise DataError(
-            f"{name} could not be brought to {root}: {_reason(error)}. Nothing is left there. {advice}"
-        ) from error
+        if not target.is_dir():  # else another process was faster, and its copy is as good
+            reason = _reason(error)
+            raise DataError(
+                f"{name} could not be brought to {root}: {reason}. Nothing is left there. {advice}"
+            ) from error
     return target
+
+
+def _bring(archive: Archive, root: Path, by_hand: Path, target: Path) -> None:
+    """Fill a new folder in `root`, which is removed in the end; those that killed processes left are removed too."""
+    root.mkdir(parents=True, exist_ok=True)
+    for left in root.glob(f"{PARTIAL}*"):
+        if time.time() - left.stat().st_mtime > DAY:
+            shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(prefix=PARTIAL, dir=root, ignore_cleanup_errors=True) as partial, ExitStack() as after:
+        after.callback(socket.setdefaulttimeout, socket.getdefaulttimeout())
+        socket.setdefaulttimeout(TIMEOUT)
+        if by_hand.is_file():
+            shutil.copy(by_hand, partial)
+        download_and_extract_archive(archive.url, partial, md5=archive.md5)
+        made = Path(partial, archive.folder)
+        archive.prepare(made)
+        made.rename(target)
 
 
 def _reason(error: Exception) -> str:
@@ -104,32 +114,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, URLError):
         return f"the download failed ({error})"
     return f"{type(error).__name__}: {error}"
-
-
-@contextmanager
-def _partial_folder(root: Path):
-    """A new folder in `root`, removed in the end; those that killed processes left are removed too."""
-    root.mkdir(parents=True, exist_ok=True)
-    for left in root.glob(f"{PARTIAL}*"):
-        if time.time() - left.stat().st_mtime > DAY:
-            shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=PARTIAL, dir=root, ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def _timeout(seconds: float):
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _put(made: Path, target: Path) -> None:
-    try:
-        made.rename(target)
-    except OSError:
-        if not target.is_dir():  # else another process was faster, and its copy is as good
-            raise

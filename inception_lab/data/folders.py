@@ -9,20 +9,20 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
 from tqdm.auto import tqdm
 
 from inception_lab.common.checks import DataError, check_one_of
 from inception_lab.data.downloads import read_annotations
+from inception_lab.data.images import ImageSet
 from inception_lab.data.pictures import fit, read_rgb, to_rgb
 from inception_lab.data.shapes import SPLITS
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Folder(Dataset):
+class Folder(ImageSet):
     """Images of one split of a class-per-folder tree, as uint8 tensors (3, H, W) with the number of their class.
 
     The tree is read by `find_samples` and every file tried by `find_broken`, unless scan=False. With
@@ -36,7 +36,7 @@ class Folder(Dataset):
 
     def __init__(
         self,
-        root,
+        root: str | Path,
         split: str = "train",
         *,
         size: int | None = None,
@@ -118,7 +118,9 @@ def _listed(broken: dict[Path, str], root: Path, most: int = 10) -> str:
 # --- finding ------------------------------------------------------------------------------------------------
 
 
-def find_samples(root: Path, split: str, val_share: float = 0.1, seed: int = 0):
+def find_samples(
+    root: Path, split: str, val_share: float = 0.1, seed: int = 0
+) -> tuple[list[str], list[tuple[Path, int]]]:
     """The class folders, sorted by name, and the (path, class number) of every image of a split.
 
     Where `root` has folders train, val or test with class folders in them, those are the splits. Where there

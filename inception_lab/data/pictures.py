@@ -8,13 +8,54 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
+Source = str | Path | Image.Image | np.ndarray | torch.Tensor
+
+
+def photograph(source: Source, size: int | None = None, longest: int | None = None) -> torch.Tensor:
+    """A photograph of any mode and size as float32 (1, 3, H, W) from 0 to 1.
+
+    source: a file, a PIL image, or an array or tensor of 8-bit or 16-bit values or of floats from 0 to 1, (H, W), (H,
+    W, 1), (H, W, 3) or with a fourth channel for opacity; also (3, H, W) if it is a tensor. What is transparent shows
+    white. size: scale its shorter side to so many pixels and cut the center square. longest: scale it down until no
+    side has more pixels. Raises ValueError for anything else, and for a file that is no image.
+    """
+    image = F.pil_to_tensor(_open(source))[None].float() / 255
+    if size is not None:
+        return fit(image, size).clamp(0, 1)
+    if longest is not None and max(image.shape[-2:]) > longest:
+        share = longest / max(image.shape[-2:])
+        sides = [max(1, round(side * share)) for side in image.shape[-2:]]
+        image = F.resize(image, sides, antialias=True).clamp(0, 1)
+    return image
+
 
 def fit(image: torch.Tensor, size: int) -> torch.Tensor:
-    """Scale the shorter side to `size` and cut the center square: (..., H, W) → (..., size, size)."""
+    """Scale the shorter side to `size` pixels and cut the center square: (..., H, W) → (..., size, size)."""
     return F.center_crop(F.resize(image, [size], antialias=True), [size, size])
 
 
-def read_rgb(path) -> Image.Image:
+def normalize(
+    images: torch.Tensor, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = False
+) -> torch.Tensor:
+    """uint8 (N, 3, H, W) → floats with mean 0 and standard deviation 1 in each channel, in this memory layout.
+
+    mean, std: of each channel, for images from 0 to 1. Floats have been normalized already, and keep their values.
+    """
+    if images.dtype == torch.uint8:
+        images = standardize(images / 255, mean, std)
+    return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def standardize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
+    """Images from 0 to 1, (N, 3, H, W), minus each channel's mean, divided by its standard deviation."""
+    center, scale = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (mean, std))
+    return (images - center) / scale
+
+
+# --- reading ------------------------------------------------------------------------------------------------
+
+
+def read_rgb(path: str | Path) -> Image.Image:
     """An image file as 8-bit RGB, the right way up.
 
     Gray, palette, CMYK and other modes are converted by Pillow; 16 bits of gray become 8 by dividing by 257,
@@ -29,12 +70,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """A Pillow image of any mode as 8-bit RGB, see `read_rgb`."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError(
-                f"{image.mode} pixels from {values.min()} to {values.max()}, where 0 to 65535 was expected"
-            )
-        image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
+        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
     elif image.mode == "F":
         raise ValueError("floating-point pixels, whose range is not known")
     elif image.has_transparency_data:
@@ -43,64 +79,43 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def photograph(source, size: int | None = None, longest: int | None = None) -> torch.Tensor:
-    """A photograph of any mode and size as float32 (1, 3, H, W) from 0 to 1.
-
-    source: a file, a PIL image, or an array or tensor of 8-bit values or of floats from 0 to 1, (H, W), (H, W, 1), (H,
-    W, 3) or with a fourth channel for opacity; also (3, H, W) if it is a tensor. What is transparent shows white.
-    size: scale its shorter side to so many pixels and cut the center square. longest: scale it down until no side has
-    more pixels. Raises ValueError for anything else, and for a file that is no image.
-    """
-    image = F.pil_to_tensor(_open(source))[None].float() / 255
-    if size is not None:
-        return fit(image, size).clamp(0, 1)
-    if longest is not None and max(image.shape[-2:]) > longest:
-        share = longest / max(image.shape[-2:])
-        sides = [max(1, round(side * share)) for side in image.shape[-2:]]
-        image = F.resize(image, sides, antialias=True).clamp(0, 1)
-    return image
+def _to_8_bits(values: np.ndarray, kind: str) -> np.ndarray:
+    """16 bits, 0 to 65535, as 8 bits, 0 to 255. kind: what an error calls these pixels."""
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"{kind} pixels from {values.min()} to {values.max()}, where 0 to 65535 was expected")
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
 
 
-def _open(source) -> Image.Image:
+def _open(source: Source) -> Image.Image:
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
     if isinstance(source, str | Path):
         if Path(source).is_dir():
             raise ValueError(f"source must be an image file, and {source} is a folder: datasets.load reads folders")
         try:
-            with Image.open(source) as image:
-                return to_rgb(image)
+            return read_rgb(source)
         except (OSError, ValueError) as error:
             raise ValueError(f"source must be an image file, and {source} cannot be read as one ({error})") from error
-    if isinstance(source, Image.Image):
-        return to_rgb(source)
     if isinstance(source, torch.Tensor):
         source = source.squeeze(0) if source.ndim == 4 else source
         source = source.permute(1, 2, 0) if source.ndim == 3 and source.shape[0] in (1, 3, 4) else source
         source = source.detach().cpu().numpy()
-    pixels = np.asarray(source)
-    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8) * 255
-    if pixels.dtype.kind == "f" and pixels.size and pixels.min() >= 0 and pixels.max() <= 1:
-        pixels = (pixels * 255 + 0.5).astype(np.uint8)
-    layout = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))
-    if not layout or not pixels.size or pixels.dtype not in (np.uint8, np.uint16):
-        raise ValueError(
-            "source must be an image file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of 8-bit values or "
-            f"of floats from 0 to 1, got {pixels.dtype} {pixels.shape}"
-        )
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.int64) + 128) // 257).astype(np.uint8)
-    return to_rgb(Image.fromarray(pixels))
+    return to_rgb(Image.fromarray(_pixels(np.asarray(source))))
 
 
-def normalize(
-    images: torch.Tensor, mean: Sequence[float], std: Sequence[float], *, channels_last: bool = False
-) -> torch.Tensor:
-    """uint8 (N, 3, H, W) → floats with mean 0 and standard deviation 1 in each channel, in this memory layout.
-
-    mean, std: of each channel, for images from 0 to 1. Floats have been normalized already, and keep their values.
-    """
-    if images.dtype == torch.uint8:
-        center, scale = (torch.tensor(values, device=images.device).view(-1, 1, 1) for values in (mean, std))
-        images = (images / 255 - center) / scale
-    return images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+def _pixels(values: np.ndarray) -> np.ndarray:
+    """An array of one of the kinds that `photograph` knows, as uint8 (H, W), (H, W, 3) or (H, W, 4)."""
+    pixels = values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values
+    if pixels.size and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))):
+        if pixels.dtype == np.uint8:
+            return pixels
+        if pixels.dtype == np.uint16:
+            return _to_8_bits(pixels, "16-bit")
+        if pixels.dtype == bool:
+            return pixels.astype(np.uint8) * 255
+        if pixels.dtype.kind == "f" and pixels.min() >= 0 and pixels.max() <= 1:
+            return (pixels * 255 + 0.5).astype(np.uint8)
+    raise ValueError(
+        "source must be an image file, a PIL image, or an array (H, W), (H, W, 3) or (H, W, 4) of 8-bit values or "
+        f"of floats from 0 to 1, got {pixels.dtype} {pixels.shape}"
+    )

@@ -9,16 +9,19 @@ its pixels come from them by arithmetic that IEEE 754 rounds exactly, so that ev
 Other sizes show the same scene in other resolution, with other noise. A mirrored image keeps its class.
 """
 
+from collections.abc import Iterable
 from operator import index as whole_number
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
-from inception_lab.common.checks import check_one_of
+from inception_lab.common.checks import check_one_of, check_whole
+from inception_lab.data.images import SPLITS, ImageSet
 
-SPLITS = ("train", "val", "test")
+SOLIDS = ("disc", "square", "triangle", "ring", "plus", "cross")
+TEXTURES = ("horizontal bars", "vertical bars", "checkerboard", "dots")
+CLASSES = SOLIDS + TEXTURES
 LARGEST = 2**32  # samples in a split, so that no two of them, in whatever split, share a random number
 GRID = 3  # knots of the uneven background, along each side
 
@@ -38,7 +41,7 @@ class Scenes(NamedTuple):
     key: np.ndarray  # (N,) uint64, from which the noise of the pixels is hashed
 
 
-class Shapes(Dataset):
+class Shapes(ImageSet):
     """The images of one split, as uint8 tensors (3, size, size) with their class, a number from 0 to 9.
 
     split: "train", "val" or "test", which share no sample. size: pixels along a side. length: number of
@@ -51,12 +54,10 @@ class Shapes(Dataset):
 
     def __init__(self, split: str = "train", *, size: int = 64, length: int = 10_000, seed: int = 0):
         check_one_of("split", split, SPLITS)
-        bounds = {"size": (size, 8, 4096), "length": (length, 1, LARGEST), "seed": (seed, 0, 2**63 - 1)}
-        for name, (value, lowest, highest) in bounds.items():
-            if not isinstance(value, int) or not lowest <= value <= highest:
-                raise ValueError(f"{name} must be a whole number from {lowest} to {highest}, got {value!r}")
-        self.split, self.size, self.length, self.seed = split, size, length, seed
-        self.classes = list(CLASSES)
+        self.split, self.classes = split, list(CLASSES)
+        self.size = check_whole("size", size, 8, 4096)
+        self.length = check_whole("length", length, 1, LARGEST)
+        self.seed = check_whole("seed", seed, 0, 2**63 - 1)
 
     def __len__(self) -> int:
         return self.length
@@ -65,7 +66,7 @@ class Shapes(Dataset):
         images, labels = self.batch([i])
         return images[0], int(labels[0])
 
-    def batch(self, indices) -> tuple[torch.Tensor, torch.Tensor]:
+    def batch(self, indices: Iterable[int]) -> tuple[torch.Tensor, torch.Tensor]:
         """The samples of these indices at once: uint8 (N, 3, size, size) and int64 (N,)."""
         scenes = self.scenes(indices)
         images = np.empty((len(scenes.label), 3, self.size, self.size), np.uint8)
@@ -74,14 +75,14 @@ class Shapes(Dataset):
             images[start : start + step] = draw(Scenes(*(a[start : start + step] for a in scenes)), self.size)
         return torch.from_numpy(images), torch.from_numpy(scenes.label)
 
-    def scenes(self, indices) -> Scenes:
+    def scenes(self, indices: Iterable[int]) -> Scenes:
         """What the samples of these indices show: class, place, colors, noise."""
-        indices = [whole_number(i) for i in indices]
-        for i in indices:
+        numbers = []
+        for i in map(whole_number, indices):
             if not -self.length <= i < self.length:
                 raise IndexError(f"sample {i} of a set of {self.length}")
-        numbers = np.array([i % self.length for i in indices], np.uint64)
-        return make_scenes(self.seed, numbers + np.uint64(SPLITS.index(self.split) * LARGEST))
+            numbers.append(i % self.length)
+        return make_scenes(self.seed, np.array(numbers, np.uint64) + np.uint64(SPLITS.index(self.split) * LARGEST))
 
     def box(self, i: int) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of the object in pixels; the image spans 0 to `size`."""
@@ -98,9 +99,12 @@ class Shapes(Dataset):
         return torch.from_numpy(coverage(self.scenes([i]), self.size)[0])
 
 
+# --- what is drawn, and how ---------------------------------------------------------------------------------
+
+
 def make_scenes(seed: int, numbers: np.ndarray) -> Scenes:
     """The scenes of these sample numbers, uint64 (N,). Nothing but the label depends on the class."""
-    key = _hash(_hash(np.uint64(seed)) + numbers * STEP)
+    key = _hash(_hash(np.array(seed, np.uint64)) + numbers * STEP)
     u = _uniform(key, 13 + 3 * GRID * GRID)
     label = np.minimum(u[:, 0] * len(CLASSES), len(CLASSES) - 1).astype(np.int64)
     scale = np.round(np.power(8.0, -u[:, 1]) * 4096) / 4096  # rounded, as powers differ in the last bit
@@ -125,7 +129,7 @@ def draw(scenes: Scenes, size: int) -> np.ndarray:
     knots = [np.float32(1) - abs(np.arange(size, dtype=np.float32) * (GRID - 1) / (size - 1) - g) for g in range(GRID)]
     rows, columns = ([np.maximum(k, 0)[shape] for k in knots] for shape in (np.s_[:, None], np.s_[None, :]))
     uneven = scenes.uneven.astype(np.float32)[..., None, None]
-    image = scenes.background.astype(np.float32)[:, :, None, None]
+    image: np.ndarray = scenes.background.astype(np.float32)[:, :, None, None]
     for x in range(GRID):
         image = image + columns[x] * sum(rows[y] * uneven[:, :, y, x] for y in range(GRID))
     color = scenes.color.astype(np.float32)[:, :, None, None]
@@ -142,81 +146,60 @@ def coverage(scenes: Scenes, size: int) -> np.ndarray:
     y = centers[None, :, None] - (scenes.top * size).astype(np.float32)[:, None, None] - half
     cells = scenes.cells.astype(np.float32)[:, None, None]
     covered = np.empty((len(half), size, size), np.float32)
-    for number, distance in enumerate(CLASSES.values()):
+    for number, shape in enumerate(CLASSES):
         of = scenes.label == number
-        covered[of] = np.clip(np.float32(0.5) - distance(x[of], y[of], half[of], cells[of]), 0, 1)
+        covered[of] = np.clip(np.float32(0.5) - distance(shape, x[of], y[of], half[of], cells[of]), 0, 1)
     return covered
 
 
-# Each class is a function of x, y (pixels from the center of the box, y downwards), half the side of the box and
-# the number of cells of a texture. It gives the distance to the object's edge in pixels, negative inside.
-def _square(x, y, half, cells):
-    return np.maximum(abs(x), abs(y)) - half
+def distance(shape: str, x: np.ndarray, y: np.ndarray, half: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    """How far points lie from the edge of a shape, in pixels, negative inside.
+
+    x, y: pixels from the center of the shape's box, y downwards. half: half the side of the box, in pixels. cells: how
+    many bars a texture has, or dots in a row.
+    """
+    match shape:
+        case "disc":
+            return np.sqrt(x * x + y * y) - half
+        case "square":
+            return np.maximum(abs(x), abs(y)) - half
+        case "triangle":
+            return np.maximum(y - half, (2 * abs(x) - y - half) * np.float32(5**-0.5))
+        case "ring":
+            return abs(distance("disc", x, y, half * np.float32(0.75), cells)) - half * np.float32(0.25)
+        case "plus":
+            arms = np.minimum(abs(x), abs(y)) - half * np.float32(0.3)
+            return np.maximum(arms, distance("square", x, y, half, cells))
+        case "cross":
+            arms = abs(abs(x) - abs(y)) * np.float32(0.5**0.5) - half * np.float32(0.3)
+            return np.maximum(arms, distance("square", x, y, half, cells))
+        case "horizontal bars":
+            width = 2 * half / (2 * cells - 1)
+            bars = abs(_to_nearest(y, width / 2 - half, 2 * width, cells)) - width / 2
+            return np.maximum(bars, abs(x) - half)
+        case "vertical bars":
+            return distance("horizontal bars", y, x, half, cells)
+        case "checkerboard":
+            width = half / (cells - 1)
+            fields = []
+            for first in (width / 2 - half, 3 * width / 2 - half):
+                across, down = (_to_nearest(z, first, 2 * width, cells - 1) for z in (x, y))
+                fields.append(distance("square", across, down, width / 2, cells))
+            return np.minimum(*fields)
+        case "dots":
+            radius = 2 * half / (3 * cells - 1)  # the gaps are as wide as the radius
+            across, down = (_to_nearest(z, radius - half, 3 * radius, cells) for z in (x, y))
+            return distance("disc", across, down, radius, cells)
+    raise ValueError(f"shape must be one of {CLASSES}, got {shape!r}")
 
 
-def _disc(x, y, half, cells):
-    return np.sqrt(x * x + y * y) - half
-
-
-def _ring(x, y, half, cells):
-    return abs(np.sqrt(x * x + y * y) - half * np.float32(0.75)) - half * np.float32(0.25)
-
-
-def _triangle(x, y, half, cells):
-    return np.maximum(y - half, (2 * abs(x) - y - half) * np.float32(5**-0.5))
-
-
-def _plus(x, y, half, cells):
-    return np.maximum(np.minimum(abs(x), abs(y)) - half * np.float32(0.3), _square(x, y, half, cells))
-
-
-def _cross(x, y, half, cells):
-    arms = abs(abs(x) - abs(y)) * np.float32(0.5**0.5) - half * np.float32(0.3)
-    return np.maximum(arms, _square(x, y, half, cells))
-
-
-def _horizontal(x, y, half, cells):
-    width = 2 * half / (2 * cells - 1)
-    bars = abs(_to_nearest(y, width / 2 - half, 2 * width, cells)) - width / 2
-    return np.maximum(bars, abs(x) - half)
-
-
-def _vertical(x, y, half, cells):
-    return _horizontal(y, x, half, cells)
-
-
-def _checkerboard(x, y, half, cells):
-    fields, width = [], half / (cells - 1)
-    for first in (width / 2 - half, 3 * width / 2 - half):
-        across, down = (abs(_to_nearest(z, first, 2 * width, cells - 1)) for z in (x, y))
-        fields.append(np.maximum(across, down) - width / 2)
-    return np.minimum(*fields)
-
-
-def _dots(x, y, half, cells):
-    radius = 2 * half / (3 * cells - 1)  # the gaps are as wide as the radius
-    across, down = (_to_nearest(z, radius - half, 3 * radius, cells) for z in (x, y))
-    return _disc(across, down, radius, cells)
-
-
-def _to_nearest(x, first, step, count):
+def _to_nearest(x: np.ndarray, first: np.ndarray, step: np.ndarray, count: np.ndarray) -> np.ndarray:
     """How far x lies from the nearest of `count` places, `step` apart, beginning at `first`."""
     x = x - first
     return x - step * np.clip(np.round(x / step), 0, count - 1)
 
 
-CLASSES = {
-    "disc": _disc,
-    "square": _square,
-    "triangle": _triangle,
-    "ring": _ring,
-    "plus": _plus,
-    "cross": _cross,
-    "horizontal bars": _horizontal,
-    "vertical bars": _vertical,
-    "checkerboard": _checkerboard,
-    "dots": _dots,
-}
+# --- random numbers -----------------------------------------------------------------------------------------
 
 STEP = np.uint64(0x9E3779B97F4A7C15)
 

@@ -87,7 +87,7 @@ def read_study(name_or_path: str | Path) -> pd.DataFrame:
         if list(rows.columns) != list(COLUMNS):
             raise ValueError(f"its columns differ in {sorted(set(map(str, rows)) ^ set(COLUMNS)) or 'their order'}")
         floats = [column for column, kind in COLUMNS.items() if kind is float]
-        rows = rows.replace(dict.fromkeys(floats, {"": "nan"})).astype(COLUMNS)
+        rows = rows.replace({column: {"": "nan"} for column in floats}).astype(COLUMNS)
         for text in rows["recipe"]:
             Recipe.from_json(text)
     except ValueError as error:

@@ -8,21 +8,24 @@ The page can be opened after the first. What is done is never done again: killed
 """
 
 import hashlib
+import random
 import warnings
 from pathlib import Path
+from typing import Any, TypedDict
 
 import torch
 from tqdm.auto import tqdm
 
 from inception_lab import lens
-from inception_lab.common.checks import DataError, RunError
+from inception_lab.common.checks import DataError, RunError, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.datasets import digest
 from inception_lab.evaluation.inference import training_data
 from inception_lab.explorer import measure, page, sprites
+from inception_lab.explorer.measure import Patch
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
 from inception_lab.explorer.stages import CLASSES, Stage, choose_stages, find_stages
-from inception_lab.lens.network import Network
+from inception_lab.lens import Network, TopPatches
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
 
@@ -58,16 +61,14 @@ def explore(
     Raises ValueError for a wrong argument and for images that are not there; RunError for a folder without finished
     weights, and for an `out` that holds another exploration.
     """
-    if not isinstance(steps, int) or steps < 0:
-        raise ValueError(f"steps must be a whole number of at least 0, got {steps!r}")
+    steps = check_whole("steps", steps, 0)
     model, about = load_model(run)
     recipe = about["recipe"]
     network = Network(model, about["mean"], about["std"], about["classes"], recipe.image_size, Path(run).resolve().name)
-    if not isinstance(size, int) or size < network.smallest:
-        raise ValueError(f"size must be a whole number of at least {network.smallest} for this run, got {size!r}")
+    size = check_whole("size", size, network.smallest)
     chosen = choose_stages(find_stages(network), stages)
     images = open_images(run, recipe, data, split, length)
-    made_from = {"weights": _digest(Path(run)), "images": digest(images), "steps": steps, "size": size}
+    made_from = {"weights": _digest(Path(run)), "images": digest(images.classes, images), "steps": steps, "size": size}
     network.to(_device(device))
     work = Exploration(Path(out), network, images, made_from)
     work.open(recipe, recipe.data if data is None else str(Path(data).name))
@@ -77,11 +78,13 @@ def explore(
     return work.out / "index.html"
 
 
-def open_images(run, recipe: Recipe, data, split: str, length: int | None) -> datasets.InMemory:
+def open_images(
+    run: str | Path, recipe: Recipe, data: str | Path | None, split: str, length: int | None
+) -> datasets.InMemory:
     """The images to look at, in memory, at the size that the network was trained on."""
     try:
         place = training_data(run, recipe) if data is None else data
-        images = datasets.load(place, split, size=recipe.image_size, length=length)
+        images: Any = datasets.load(place, split, size=recipe.image_size, length=length)  # a sized Dataset
         if length is None and len(images) > LENGTH:
             images = datasets.load(place, split, size=recipe.image_size, length=LENGTH)
     except ValueError as error:
@@ -107,15 +110,29 @@ def _digest(run: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+class Entry(TypedDict):
+    """What the map of the page says of a stage."""
+
+    name: str
+    kind: str  # "stage" or "classes"
+    units: int
+    paths: list[tuple[str, int, int]]  # name, channels, side of the receptive field
+    previous: str
+    map: int
+    dead: list[int]
+    classes: list[int]  # of each unit, the most frequent class among its patches
+    reached: list[float]  # of the units optimized so far: the activation of their image
+
+
 class Exploration:
     """The folder of a page. data/run.js says what of it is done, and is written after each part."""
 
-    def __init__(self, out: Path, network: Network, images: datasets.InMemory, made_from: dict):
+    def __init__(self, out: Path, network: Network, images: datasets.InMemory, made_from: dict[str, Any]):
         self.out, self.network, self.images, self.made_from = out, network, images, made_from
-        self.state: dict = {}
+        self.state: dict[str, Any] = {}
 
     def open(self, recipe: Recipe, data: str) -> None:
-        """Make the folder, or take up what it holds. Raises RunError where that was made from something else."""
+        """Make the folder, or go on with what it holds. Raises RunError where that was made from something else."""
         kept = page.read_script(self.out / "data" / "run.js")
         foreign = page.foreign_files(self.out)
         if kept is None and foreign:
@@ -150,18 +167,21 @@ class Exploration:
         self.state["stages"].sort(key=lambda entry: order.index(entry["name"]))
         page.write_script(self.out / "data" / "run.js", "run", self.state)
 
-    def _entry(self, stage: Stage) -> dict | None:
-        return next((entry for entry in self.state["stages"] if entry["name"] == stage.name), None)
+    @property
+    def _entries(self) -> dict[str, Entry]:
+        """The stages that have been measured."""
+        return {entry["name"]: entry for entry in self.state["stages"]}
 
     # --- first part: the images pass the network ------------------------------------------------------------
 
     def measure(self, stages: list[Stage], progress: bool) -> None:
         """Write what can be said about the units of stages that have not been measured yet."""
-        stages = [stage for stage in stages if not self._entry(stage)]
+        stages = [stage for stage in stages if stage.name not in self._entries]
         if not stages:
             return
         names = [path for stage in stages for path in stage.paths if path != CLASSES]
-        found, curves = {}, None
+        found: dict[str, TopPatches] = {}
+        curves = None
         if names:
             found = lens.top_patches(self.network, self.images, names, measure.PATCHES, progress=progress)
             curves = lens.tuning(self.network, names, progress=progress)
@@ -173,7 +193,9 @@ class Exploration:
             for stage in stages:
                 self._write_stage(stage, [found[path] for path in stage.paths], curves, deviations[stage.source], bar)
 
-    def _write_stage(self, stage: Stage, found: list, curves, deviation: torch.Tensor, bar) -> None:
+    def _write_stage(
+        self, stage: Stage, found: list[TopPatches], curves: lens.Tuning | None, deviation: torch.Tensor, bar: tqdm
+    ) -> None:
         images = self.out / "images"
         patches = [row for part in found for row in measure.describe_patches(self.network, self.images, part)]
         first = []
@@ -185,8 +207,8 @@ class Exploration:
             bar.update(len(some))
         if not self.state["steps"]:
             sprites.write(images / f"{stage.name}-small.webp", torch.stack(first), SMALL_ACROSS)
-        details = {"patches": patches, "tuning": None}
-        if stage.name != CLASSES:
+        details: dict[str, Any] = {"patches": patches, "tuning": None}
+        if curves and stage.name != CLASSES:
             responses = torch.cat([curves.responses[path] for path in stage.paths])
             details["tuning"] = {
                 "scales": [shortened(scale) for scale in curves.scales.tolist()],
@@ -198,7 +220,7 @@ class Exploration:
         self.state["stages"].append(self._new_entry(stage, patches))
         self._save()
 
-    def _new_entry(self, stage: Stage, patches: list) -> dict:
+    def _new_entry(self, stage: Stage, patches: list[list[Patch]]) -> Entry:
         names = [path.partition(".")[2] for path in stage.paths]
         paths = list(zip(names, stage.paths.values(), stage.fields, strict=True))
         classes = [most_common([patch["class"] for patch in row]) for row in patches]
@@ -218,16 +240,16 @@ class Exploration:
 
     def optimize(self, stages: list[Stage], progress: bool) -> None:
         """Optimize what images are missing, CHUNK units of a stage at a time, as one batch."""
-        done = sum(len(self._entry(stage)["reached"]) for stage in stages)
+        done = sum(len(self._entries[stage.name]["reached"]) for stage in stages)
         total = sum(stage.units for stage in stages)
         shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} units [{elapsed}<{remaining}]"
         with tqdm(total=total, initial=done, desc="optimizing", bar_format=shape, disable=not progress) as bar:
             for stage in stages:
-                while len(self._entry(stage)["reached"]) < stage.units:
+                while len(self._entries[stage.name]["reached"]) < stage.units:
                     self._optimize_chunk(stage, bar)
 
-    def _optimize_chunk(self, stage: Stage, bar) -> None:
-        entry = self._entry(stage)
+    def _optimize_chunk(self, stage: Stage, bar: tqdm) -> None:
+        entry = self._entries[stage.name]
         first = len(entry["reached"])
         units = [(path, channel) for path, width in stage.paths.items() for channel in range(width)]
         units = units[first : first + CHUNK]
@@ -239,25 +261,33 @@ class Exploration:
             pictures[alive] = (images * 255 + 0.5).to(torch.uint8)
         else:
             bar.update(len(units))
-        images = self.out / "images"
-        sprites.write(images / f"{stage.name}-optimized-{first // CHUNK}.webp", pictures, ACROSS)
+        sprites.write(self.out / "images" / f"{stage.name}-optimized-{first // CHUNK}.webp", pictures, ACROSS)
         self._write_small(stage, pictures, first)
         entry["reached"] += [shortened(value) for value in reached.tolist()]
         self._save()
 
-    def _optimized(self, units: list[tuple[str, int]], bar, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _optimized(self, units: list[tuple[str, int]], bar: tqdm, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """An image for each unit, and the activation that it reaches."""
         steps, size = self.made_from["steps"], self.made_from["size"]
 
-        def tick(images, rng):  # a transform that changes nothing: it is called once a step
+        def tick(
+            images: torch.Tensor, rng: random.Random
+        ) -> torch.Tensor:  # a transform that changes nothing: it is called once a step
             bar.update(count / steps)
             return images
 
         objectives = [lens.logit(c) if path == CLASSES else lens.channel(path, c) for path, c in units]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the page says which units stay silent
-            how = dict(size=size, steps=steps, learning_rate=LEARNING_RATE, transforms=[*lens.standard(size), tick])
-            seen = lens.visualize(self.network, objectives, **how, progress=False)
+            seen = lens.visualize(
+                self.network,
+                objectives,
+                size=size,
+                steps=steps,
+                learning_rate=LEARNING_RATE,
+                transforms=[*lens.standard(size), tick],
+                progress=False,
+            )
         if units[0][0] == CLASSES:
             logits = lens.activations(self.network, seen.images, CLASSES)[CLASSES].cpu()
             return seen.images.cpu(), logits[range(len(units)), [c for _, c in units]]

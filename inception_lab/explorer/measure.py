@@ -2,11 +2,13 @@
 
 import copy
 from functools import cache
+from typing import TypedDict
 
 import torch
 from torch.nn import functional
 
 from inception_lab import lens
+from inception_lab.data.datasets import InMemory
 from inception_lab.explorer.page import shortened
 from inception_lab.explorer.stages import CLASSES, Stage
 from inception_lab.lens.connections import Inputs, inputs_of_stage
@@ -15,28 +17,41 @@ from inception_lab.lens.network import Network
 from inception_lab.lens.patches import TopPatches
 
 PATCHES, INPUTS = 9, 8  # of each unit
+Patch = TypedDict("Patch", {"image": int, "class": int, "value": float, "box": tuple[int, int, int, int]})
+
+
+class Input(TypedDict):
+    """One of a unit's strongest inputs, and the expanded kernel that reads it."""
+
+    channel: int
+    excites: float
+    inhibits: float
+    kernel: list[int]
 
 
 @torch.no_grad()
-def deviations(network: Network, data, sources: list[str], batch: int = 100) -> dict[str, torch.Tensor]:
+def deviations(network: Network, data: InMemory, sources: list[str], batch: int = 100) -> dict[str, torch.Tensor]:
     """The standard deviation of every channel of some nodes over images and positions: {source: (C,)}.
 
     "image" is the normalized image.
     """
     nodes = [source for source in sources if source != "image"]
-    sums = {source: [0, 0.0, 0.0] for source in sources}
+    counts = dict.fromkeys(sources, 0)
+    sums, squares = ({source: torch.zeros(1).double() for source in sources} for _ in range(2))
     for images in batches(data, network, batch):
         values = network.extract(images, nodes) if nodes else {}
         if "image" in sources:
             values["image"] = network.normalize(images)
         for source, value in values.items():
             value = value.flatten(2).cpu().double()
-            for i, part in enumerate((value[:, 0].numel(), value.sum((0, 2)), value.square().sum((0, 2)))):
-                sums[source][i] = sums[source][i] + part
-    return {s: (square / n - (total / n) ** 2).clamp(min=0).sqrt().float() for s, (n, total, square) in sums.items()}
+            counts[source] += value[:, 0].numel()
+            sums[source] = sums[source] + value.sum((0, 2))
+            squares[source] = squares[source] + value.square().sum((0, 2))
+    variances = {s: squares[s] / counts[s] - (sums[s] / counts[s]) ** 2 for s in sources}
+    return {source: variance.clamp(min=0).sqrt().float() for source, variance in variances.items()}
 
 
-def top_images(network: Network, data, k: int = PATCHES) -> TopPatches:
+def top_images(network: Network, data: InMemory, k: int = PATCHES) -> TopPatches:
     """The images with the largest logit of each class: patches that are the whole image."""
     logits = lens.activations(network, data.images, CLASSES)[CLASSES].T.cpu()
     values, images = logits.topk(min(k, logits.shape[1]))
@@ -45,14 +60,14 @@ def top_images(network: Network, data, k: int = PATCHES) -> TopPatches:
 
 def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) -> list[Inputs]:
     """The strongest inputs of the units of each path."""
-    module = copy.deepcopy(network.network.get_submodule(stage.name)).cpu()
+    module = copy.deepcopy(network.model.get_submodule(stage.name)).cpu()
     return list(inputs_of_stage(module, deviation, INPUTS))
 
 
 # --- as the page takes it -----------------------------------------------------------------------------------
 
 
-def describe_patches(network: Network, data, found: TopPatches) -> list[list[dict]]:
+def describe_patches(network: Network, data: InMemory, found: TopPatches) -> list[list[Patch]]:
     """The patches of every channel, strongest first: which image of what class, which box of it, what activation.
 
     A box is (left, top, right, bottom) in pixels, and reaches over the image's edge where the unit sees padding.
@@ -60,7 +75,8 @@ def describe_patches(network: Network, data, found: TopPatches) -> list[list[dic
     whole = (0, 0, network.size, network.size)
     field = cache(lambda *place: whole if found.path == CLASSES else lens.receptive_field(network, found.path, *place))
     columns = (found.images, found.values, found.rows, found.columns)
-    rows, classes = [], data.labels.tolist()
+    rows: list[list[Patch]] = []
+    classes = data.labels.tolist()
     for images, values, vertical, horizontal in zip(*(t.tolist() for t in columns), strict=True):
         places = zip(images, values, map(field, vertical, horizontal), strict=True)
         rows.append(
@@ -73,7 +89,7 @@ def describe_patches(network: Network, data, found: TopPatches) -> list[list[dic
     return rows
 
 
-def cut_patches(network: Network, data, row: list[dict], side: int) -> torch.Tensor:
+def cut_patches(network: Network, data: InMemory, row: list[Patch], side: int) -> torch.Tensor:
     """The patches of a unit in one size, uint8 (PATCHES, 3, side, side); black where there are fewer."""
     made = torch.zeros(PATCHES, 3, side, side, dtype=torch.uint8)
     if row:
@@ -91,9 +107,9 @@ def to_size(images: torch.Tensor, side: int) -> torch.Tensor:
     return (scaled.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
-def describe_inputs(found: Inputs) -> list[list[dict]]:
+def describe_inputs(found: Inputs) -> list[list[Input]]:
     """The inputs of every unit, strongest first; kernels as whole numbers, 100 for the unit's largest weight shown."""
-    rows = []
+    rows: list[list[Input]] = []
     for channels, excites, inhibits, kernels in zip(*found, strict=True):
         whole = (100 * kernels / kernels.abs().max().clamp(min=1e-20)).round().int().flatten(1).tolist()
         parts = zip(channels.tolist(), excites.tolist(), inhibits.tolist(), whole, strict=True)

@@ -12,6 +12,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import Any
 
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
@@ -50,13 +51,13 @@ def path_styles() -> dict[str, dict[str, str]]:
     return {path: {"label": PATH_LABELS[path], "color": PATHS[path]} for path in PATHS}
 
 
-def write_script(path: Path, call: str, *arguments) -> None:
+def write_script(path: Path, call: str, *arguments: Any) -> None:
     """Write a script that hands data to the page, as a whole or not at all."""
     listed = ", ".join(json.dumps(argument, separators=(",", ":"), ensure_ascii=False) for argument in arguments)
     files.write(path, f"explorer.{call}({listed});\n".encode())
 
 
-def read_script(path: Path):
+def read_script(path: Path) -> Any:
     """The last argument of a script that `write_script` wrote; None where there is no such file.
 
     Raises RunError for a file that is something else.

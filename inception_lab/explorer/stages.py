@@ -1,9 +1,9 @@
 """The rows of the page: the stages of a network that have units of their own, and the classes."""
 
-import difflib
 from typing import NamedTuple
 
 from inception_lab import lens
+from inception_lab.common.checks import check_one_of
 from inception_lab.lens.network import Network, geometry
 
 CLASSES = "linear"  # the stage whose units are the classes: they have a logit and no map
@@ -44,10 +44,6 @@ def find_stages(network: Network) -> list[Stage]:
 
 def choose_stages(found: list[Stage], names: list[str] | None) -> list[Stage]:
     """The stages of these names, or all. Raises ValueError for a name that is not there, offering the closest."""
-    known = [stage.name for stage in found]
     for name in names or []:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            raise ValueError(f"stages must be among {', '.join(known)}, got {name!r}{hint}")
+        check_one_of("stages", name, [stage.name for stage in found])
     return [stage for stage in found if not names or stage.name in names]

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from inception_lab.models.blocks import Inception
 
@@ -47,14 +47,16 @@ def expanded_kernel(chain: nn.Module, in_channels: int) -> torch.Tensor:
     response = torch.eye(in_channels)[:, :, None, None]
     for layer in chain.modules():
         if isinstance(layer, nn.Conv2d):
-            response = F.conv2d(response, layer.weight, padding=layer.kernel_size[0] - 1, groups=layer.groups)
-        elif isinstance(layer, nn.BatchNorm2d):
+            padding = [side - 1 for side in layer.kernel_size]
+            response = functional.conv2d(response, layer.weight, padding=padding, groups=layer.groups)
+        elif isinstance(layer, nn.BatchNorm2d) and layer.running_var is not None:
             response = response * (layer.weight / (layer.running_var + layer.eps).sqrt())[:, None, None]
-        elif isinstance(layer, nn.AvgPool2d):
-            mean = torch.full((response.shape[1], 1, layer.kernel_size, layer.kernel_size), layer.kernel_size**-2)
-            response = F.conv2d(response, mean, padding=layer.kernel_size - 1, groups=len(mean))
+        elif isinstance(layer, nn.AvgPool2d) and isinstance(layer.kernel_size, int):
+            side = layer.kernel_size
+            mean = torch.full((response.shape[1], 1, side, side), side**-2)
+            response = functional.conv2d(response, mean, padding=side - 1, groups=len(mean))
         elif isinstance(layer, nn.Linear):
-            response = F.conv2d(response, layer.weight[:, :, None, None])
+            response = functional.conv2d(response, layer.weight[:, :, None, None])
         elif not isinstance(layer, PASSES_ON) and not list(layer.children()):
             raise ValueError(f"chain must be convolutions, normalizations, pools and ReLUs, got {layer}")
     return response.transpose(0, 1).flip(-1, -2)

@@ -7,19 +7,23 @@ published with it (google/deepdream): gradient steps of equal mean size, over oc
 """
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
 from tqdm.auto import tqdm
 
+from inception_lab.common.checks import check_whole
 from inception_lab.data.pictures import photograph
 from inception_lab.lens.network import Network
-from inception_lab.lens.objectives import Batch, Objective, path
+from inception_lab.lens.objectives import BatchObjective, Objective, path
+from inception_lab.lens.units import modules
 
 
 def deep_dream(
     network: Network,
-    source,
+    source: Any,
     objective: Objective | None = None,
     *,
     octaves: int = 4,
@@ -40,12 +44,11 @@ def deep_dream(
     than the network takes is scaled up. Raises ValueError for a wrong argument, before any work.
     """
     for name, value in {"octaves": octaves, "steps": steps, "longest": longest}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_whole(name, value)
     if not ratio > 1:
         raise ValueError(f"ratio must be above 1, got {ratio!r}")
-    batch = Batch(network, [path(_middle(network)) if objective is None else objective])
-    extractor = network.extractor(tuple(batch.nodes))
+    middle = modules(network)[len(modules(network)) // 2]
+    reached = BatchObjective(network, [path(middle) if objective is None else objective])
     picture = at_least(photograph(source, longest=longest).to(network.mean.device), network.smallest)
     rng, detail = random.Random(seed), None
     with tqdm(total=octaves * steps, desc="dreaming", unit=" steps", disable=not progress) as bar:
@@ -55,7 +58,7 @@ def deep_dream(
             for _ in range(steps):
                 places = (rng.randint(-shift, shift), rng.randint(-shift, shift))
                 seen = image.roll(places, (2, 3)).requires_grad_()
-                (gradient,) = torch.autograd.grad(batch(extractor(network.normalize(seen))).sum(), seen)
+                (gradient,) = torch.autograd.grad(reached(seen).sum(), seen)
                 step = rate * gradient / gradient.abs().mean().clamp(min=1e-12)
                 image = (image + step.roll([-p for p in places], (2, 3))).clamp(0, 1)
                 bar.update()
@@ -63,9 +66,10 @@ def deep_dream(
     return image
 
 
-def octave_sizes(sides, octaves: int, ratio: float, smallest: int) -> list[tuple[int, int]]:
+def octave_sizes(sides: Sequence[int], octaves: int, ratio: float, smallest: int) -> list[tuple[int, int]]:
     """The sizes (height, width) of the octaves, smallest first; never below what the network takes."""
-    sizes = [tuple(round(side / ratio**n) for side in sides) for n in reversed(range(octaves))]
+    height, width = sides
+    sizes = [(round(height / ratio**n), round(width / ratio**n)) for n in reversed(range(octaves))]
     return [size for size in sizes[:-1] if min(size) >= smallest] + sizes[-1:]
 
 
@@ -76,11 +80,6 @@ def at_least(picture: torch.Tensor, smallest: int) -> torch.Tensor:
     return picture if factor == 1 else resized(picture, (round(height * factor), round(width * factor)))
 
 
-def resized(picture: torch.Tensor, sides) -> torch.Tensor:
+def resized(picture: torch.Tensor, sides: Sequence[int]) -> torch.Tensor:
+    """The picture (N, 3, H, W) at other sides (height, width)."""
     return functional.interpolate(picture, tuple(sides), mode="bilinear", align_corners=False, antialias=True)
-
-
-def _middle(network: Network) -> str:
-    """The module in the middle of the network, inception_4c in GoogLeNet."""
-    modules = [stage for stage in network.network.stages if stage.startswith("inception")]
-    return modules[len(modules) // 2]

@@ -1,9 +1,9 @@
-"""Photographs of any kind as tensors, and sets of images a batch at a time."""
+"""The images of a set, a batch at a time, at a network's size."""
 
 from collections.abc import Iterator
+from typing import Any, Protocol
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from inception_lab.common.checks import DataError
 from inception_lab.data.pictures import fit
@@ -11,28 +11,33 @@ from inception_lab.data.shapes import Shapes
 from inception_lab.lens.network import Network
 
 
-def batches(data: Dataset | torch.Tensor, network: Network, batch: int) -> Iterator[torch.Tensor]:
+class Images(Protocol):
+    """A set of `datasets.load`, whose samples are (image, label), or images as one tensor (N, 3, H, W)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, i: int, /) -> Any: ...
+
+
+def batches(data: Images, network: Network, batch: int) -> Iterator[torch.Tensor]:
     """The images of a set in order, (n, 3, size, size) at the network's size, up to `batch` at once.
 
-    data: a set of `datasets.load`, or images (N, 3, H, W). Raises DataError, a ValueError, for a set without images.
+    Raises DataError, a ValueError, for a set without images.
     """
     if not len(data):
         raise DataError("data must have at least one image, got none")
-    images = data if isinstance(data, torch.Tensor) else getattr(data, "images", None)
-    if images is not None:
-        for some in images.split(batch):
-            yield _fitted(some, network.size)
-    elif isinstance(data, Shapes):
-        for start in range(0, len(data), batch):
-            yield _fitted(data.batch(range(start, min(start + batch, len(data))))[0], network.size)
-    else:
-        for samples in DataLoader(data, batch, collate_fn=list):
-            yield torch.stack([_fitted(image, network.size) for image, _ in samples])
+    for start in range(0, len(data), batch):
+        yield select(data, range(start, min(start + batch, len(data))), network)
 
 
-def image(data: Dataset | torch.Tensor, i: int, network: Network) -> torch.Tensor:
-    """One image of a set at the network's size, uint8 or float (3, size, size)."""
-    return _fitted(data[i] if isinstance(data, torch.Tensor) else data[i][0], network.size)
+def select(data: Images, numbers: range, network: Network) -> torch.Tensor:
+    """Successive images of a set at the network's size: uint8 or floats (n, 3, size, size)."""
+    in_memory = data if isinstance(data, torch.Tensor) else getattr(data, "images", None)
+    if in_memory is not None:
+        return _fitted(in_memory[numbers.start : numbers.stop], network.size)
+    if isinstance(data, Shapes):
+        return _fitted(data.batch(numbers)[0], network.size)
+    return torch.stack([_fitted(data[i][0], network.size) for i in numbers])
 
 
 def _fitted(images: torch.Tensor, size: int) -> torch.Tensor:

@@ -6,8 +6,10 @@ network.classes, network.size        # what it was trained on
 """
 
 import copy
-import difflib
+import json
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -17,11 +19,13 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from inception_lab import costs
 from inception_lab.common import files
-from inception_lab.models.blocks import ConvUnit
+from inception_lab.common.checks import check_whole, closest
 from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
 
 DRAWN = "shapes"  # the one data tier that holds no photographs
+Targets = str | int | Sequence[str | int] | torch.Tensor  # class names or numbers, one for all images or each
 
 
 class Network(nn.Module):
@@ -35,30 +39,40 @@ class Network(nn.Module):
     Raises ValueError for a model that is no GoogLeNet, and for a wrong number of classes.
     """
 
-    def __init__(self, model: GoogLeNet, mean=(0, 0, 0), std=(1, 1, 1), classes=None, size: int = 224, name: str = ""):
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        model: nn.Module,
+        mean: Sequence[float] = (0, 0, 0),
+        std: Sequence[float] = (1, 1, 1),
+        classes: Sequence[str] | None = None,
+        size: int = 224,
+        name: str = "",
+    ):
+        super().__init__()
         if not isinstance(model, GoogLeNet):
             raise ValueError(f"model must be a GoogLeNet of this library, got {type(model).__name__}")
-        if not isinstance(size, int) or size < model.smallest_input:
-            raise ValueError(f"size must be a whole number of at least {model.smallest_input}, got {size!r}")
-        outputs = model.linear.out_features
-        classes = [str(i) for i in range(outputs)] if classes is None else list(classes)
-        if len(classes) != outputs:
-            raise ValueError(f"classes must be {outputs} names, one for each output, got {len(classes)}")
-        super().__init__()
-        self.network = copy.deepcopy(model).eval().requires_grad_(False)
-        for unit in self.network.modules():
+        self.size, self.name = check_whole("size", size, model.smallest_input), name
+        outputs = len(model.get_parameter("linear.weight"))
+        self.classes = [str(i) for i in range(outputs)] if classes is None else list(classes)
+        if len(self.classes) != outputs:
+            raise ValueError(f"classes must be {outputs} names, one for each output, got {len(self.classes)}")
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        for unit in self.model.modules():
+            conv, bn = getattr(unit, "conv", None), getattr(unit, "bn", None)
             if isinstance(unit, nn.ReLU):
                 unit.inplace = False
-            elif isinstance(unit, ConvUnit) and isinstance(getattr(unit, "bn", None), nn.BatchNorm2d):
-                unit.conv, unit.bn = fuse_conv_bn_eval(unit.conv, unit.bn).requires_grad_(False), nn.Identity()
-        self.network.to(memory_format=torch.channels_last)
+            elif isinstance(conv, nn.Conv2d) and isinstance(bn, nn.BatchNorm2d):
+                unit.conv, unit.bn = fuse_conv_bn_eval(conv, bn).requires_grad_(False), nn.Identity()
+        self.model.to(memory_format=torch.channels_last)
         for key, values in {"mean": mean, "std": std}.items():
             self.register_buffer(key, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
-        self.classes, self.size, self.name = classes, size, name
-        self._extractors = {}
+        self._extractors: dict[tuple[str, ...], nn.Module] = {}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(self.normalize(images))
+        return self.model(self.normalize(images))
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
         """Images from 0 to 1, or uint8, as the network takes them: on its device and in its precision."""
@@ -68,37 +82,37 @@ class Network(nn.Module):
         images = images.to(self.mean.dtype) / 255 if images.dtype == torch.uint8 else images.to(self.mean.dtype)
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
-    def extract(self, images: torch.Tensor, nodes) -> dict[str, torch.Tensor]:
+    def extract(self, images: torch.Tensor, nodes: Iterable[str]) -> dict[str, torch.Tensor]:
         """The values of some nodes of the network's graph, and no layer computed that comes after the last of them."""
         return self.extractor(tuple(nodes))(self.normalize(images))
 
     def extractor(self, nodes: tuple[str, ...]) -> nn.Module:
         """torchvision's feature extractor: normalized images → {node: value}. It is made once for each choice."""
         if nodes not in self._extractors:
-            extractor = create_feature_extractor(self.network, list(nodes), suppress_diff_warning=True)
+            extractor = create_feature_extractor(self.model, list(nodes), suppress_diff_warning=True)
             self._extractors[nodes] = extractor.requires_grad_(False)
         return self._extractors[nodes]
 
     @property
     def smallest(self) -> int:
         """Pixels along a side of the smallest image that it takes."""
-        return self.network.smallest_input
+        return self.model.smallest_input
 
-    def class_numbers(self, targets, count: int) -> torch.Tensor:
+    def class_numbers(self, targets: Targets, count: int) -> torch.Tensor:
         """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for one unknown."""
-        targets = targets.tolist() if isinstance(targets, torch.Tensor) else targets
-        listed = list(targets) if isinstance(targets, list | tuple) else [targets] * count
-        if len(listed) != count:
-            raise ValueError(f"targets must be one class, or one for each of the {count} images, got {len(listed)}")
-        return torch.tensor([self._class_number(target) for target in listed])
+        each = targets.tolist() if isinstance(targets, torch.Tensor) else targets
+        each = list(each) if isinstance(each, Sequence) and not isinstance(each, str) else [each] * count
+        if len(each) != count:
+            raise ValueError(f"targets must be one class, or one for each of the {count} images, got {len(each)}")
+        return torch.tensor([self._class_number(target) for target in each])
 
-    def _class_number(self, target) -> int:
-        if isinstance(target, str) and target in self.classes:
-            return self.classes.index(target)
-        if isinstance(target, int) and 0 <= target < len(self.classes):
-            return target
-        hint = closest(str(target), self.classes)
-        raise ValueError(f"class must be from 0 to {len(self.classes) - 1} or a name, got {target!r}{hint}")
+    def _class_number(self, target: str | int) -> int:
+        if target in self.classes:
+            return self.classes.index(str(target))
+        last = len(self.classes) - 1
+        if not isinstance(target, Integral) or not 0 <= target <= last:
+            raise ValueError(f"class must be from 0 to {last} or a name, got {target!r}{closest(target, self.classes)}")
+        return int(target)
 
 
 def open_run(folder: str | Path | None = None) -> Network:
@@ -112,21 +126,19 @@ def open_run(folder: str | Path | None = None) -> Network:
 
 
 def best_run(place: str | Path | None = None) -> Path:
-    """The recorded run to look inside: one on photographs if there is one, else on `shapes`; of these the one with
-    the lowest validation error.
+    """The recorded run to look inside: the one with the lowest validation error.
+
+    A run on photographs goes before any on `shapes`.
 
     place: a folder of run folders, by default data/runs. Raises ValueError where it holds no run with weights.
     """
-    import json  # both here, as only this function reads run folders
-
-    from inception_lab.training.recipes import Recipe
-
     pattern, found = "*/model.safetensors", []
     for weights in files.all_recorded("runs", pattern) if place is None else sorted(Path(place).glob(pattern)):
-        if (weights.parent / "metrics.json").exists():
-            recipe = Recipe.from_json((weights.parent / "recipe.json").read_text(encoding="utf-8"))
-            error = json.loads((weights.parent / "metrics.json").read_text(encoding="utf-8"))["val_top1_error"]
-            found.append((recipe.data == DRAWN, error, weights.parent))
+        run = weights.parent
+        if (run / "metrics.json").exists():
+            recipe = Recipe.from_json((run / "recipe.json").read_text(encoding="utf-8"))
+            error = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val_top1_error"]
+            found.append((recipe.data == DRAWN, error, run))
     if not found:
         raise ValueError(f"place must hold finished run folders with weights, and {place or 'data/runs'} holds none")
     return min(found)[2]
@@ -135,9 +147,4 @@ def best_run(place: str | Path | None = None) -> Path:
 @lru_cache(maxsize=16)
 def geometry(network: Network, size: int) -> costs.Count:
     """The costs, shapes and receptive fields of the network at a size of images."""
-    return costs.count(network.network, size)
-
-
-def closest(text: str, names) -> str:
-    close = difflib.get_close_matches(text, list(names), n=3, cutoff=0.4)
-    return f" (did you mean {' or '.join(map(repr, close))}?)" if close else ""
+    return costs.count(network.model, size)

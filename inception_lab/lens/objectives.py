@@ -86,39 +86,45 @@ def diversity(name: str) -> Objective:
 
 
 def _of_channel(kind: str, name: str, number: int | None) -> Term:
-    if number is None:
-        name, _, number = str(name).partition(":")
-        if not number.isdecimal():
-            raise ValueError(f"a unit must be a name and a channel, such as 'inception_4a.five:12', got {name!r}")
-    return Term(kind, name, int(number))
+    text = str(name) if number is None else f"{name}:{number}"
+    path, _, digits = text.rpartition(":")
+    if not path or not digits.isdecimal():
+        raise ValueError(f"a unit must be a name and a channel, such as 'inception_4a.five:12', got {text!r}")
+    return Term(kind, path, int(digits))
 
 
-class Batch:
-    """The objectives of the images of a batch, made ready for one network: {node: value} → (N,), one for each image.
+class BatchObjective:
+    """The objectives of the images of a batch, made ready for one network: images → (N,), one value for each image.
 
     Terms of one kind that read the same node are computed together. Raises ValueError for a name, channel or class
     that the network does not have.
     """
 
     def __init__(self, network: Network, objectives: list[Objective]):
-        self.count, self.groups = len(objectives), {}
+        found: dict[tuple[str, str], list[tuple[int, int, float]]] = {}
         for i, objective in enumerate(objectives):
             if not isinstance(objective, Objective):
                 raise ValueError(f"objectives must be made of unit, channel, path, logit, diversity, got {objective!r}")
             for term in objective.terms:
                 node, number = resolve(network, term)
-                self.groups.setdefault((term.kind, node), []).append((i, number, term.weight))
-        self.groups = {key: [torch.tensor(c) for c in zip(*rows, strict=True)] for key, rows in self.groups.items()}
-        self.nodes = list(dict.fromkeys(node for _, node in self.groups))
-        equal = torch.tensor([[a == b for b in objectives] for a in objectives]) & ~torch.eye(self.count, dtype=bool)
+                found.setdefault((term.kind, node), []).append((i, number, term.weight))
+        # (kind, node) → images, channels and weights of the terms
+        self.groups = {key: [torch.tensor(c) for c in zip(*terms, strict=True)] for key, terms in found.items()}
+        self.nodes = tuple(dict.fromkeys(node for _, node in found))
+        self.network, self.count = network, len(objectives)
+        equal = torch.tensor([[a == b for b in objectives] for a in objectives]) & ~torch.eye(self.count).bool()
         self.alike = equal.float() / equal.sum(1, keepdim=True).clamp(min=1)
 
-    def __call__(self, values: dict[str, torch.Tensor]) -> torch.Tensor:
-        total = 0
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return self.of(self.network.extract(images, self.nodes))
+
+    def of(self, values: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The same from the values of the nodes that the objectives read."""
+        total = torch.zeros(())
         for (kind, node), (images, channels, weights) in self.groups.items():
             value = KINDS[kind](values[node], images, channels, self.alike)
-            images = images.to(value.device)
-            total = total + torch.zeros(self.count).to(value).index_add(0, images, value * weights.to(value))
+            sums = torch.zeros(self.count).to(value)
+            total = total.to(value) + sums.index_add(0, images.to(value.device), value * weights.to(value))
         return total
 
 
@@ -127,28 +133,28 @@ def resolve(network: Network, term: Term) -> tuple[str, int]:
     if term.kind == "logit":
         return "linear", int(network.class_numbers(term.name, 1)[0])
     if term.channel < 0:
-        return check_names(network, term.name, term.kind)[0], -1
-    found = find_unit(network, (term.name, term.channel))
+        return check_names(network, str(term.name), term.kind)[0], -1
+    found = find_unit(network, (str(term.name), term.channel))
     return before_relu(network, found.path), found.channel
 
 
-def _unit(values, images, channels, alike):
+def _unit(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
     return values[images, channels, values.shape[2] // 2, values.shape[3] // 2]
 
 
-def _channel(values, images, channels, alike):
+def _channel(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
     return values[images, channels].mean((1, 2))
 
 
-def _path(values, images, channels, alike):
+def _path(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
     return values[images].square().flatten(1).mean(1)
 
 
-def _logit(values, images, channels, alike):
+def _logit(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
     return values[images, channels]
 
 
-def _diversity(values, images, channels, alike):
+def _diversity(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
     flat = values.flatten(2)
     gram = torch.nn.functional.normalize((flat @ flat.mT).flatten(1), dim=1)
     return -(alike.to(gram) * (gram @ gram.T)).sum(1)[images]

@@ -5,14 +5,15 @@ found["inception_4a.five"].values[12]                            # the nine stro
 patches = crops(network, data, found["inception_4a.five"], 12)
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from inception_lab.lens.images import batches, image
+from inception_lab.common.checks import check_whole
+from inception_lab.lens.images import Images, batches, select
 from inception_lab.lens.network import Network, geometry
 from inception_lab.lens.units import check_names, paths
 
@@ -38,8 +39,8 @@ class TopPatches(NamedTuple):
 @torch.no_grad()
 def top_patches(
     network: Network,
-    data: Dataset | torch.Tensor,
-    names=None,
+    data: Images,
+    names: str | Iterable[str] | None = None,
     k: int = 9,
     *,
     batch: int = 100,
@@ -53,55 +54,60 @@ def top_patches(
     set without images.
     """
     names = list(paths(network)) if names is None else check_names(network, names)
-    for name, value in {"k": k, "batch": batch}.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-    best, widths, seen = {}, {}, 0
+    k, batch = check_whole("k", k), check_whole("batch", batch)
+    best: dict[str, _Peaks] = {}
+    seen = 0
     with tqdm(total=len(data), desc="top patches", unit=" images", disable=not progress) as bar:
         for images in batches(data, network, batch):
             numbers = torch.arange(seen, seen + len(images))
             for name, values in network.extract(images, names).items():
-                widths[name] = values.shape[-1]
-                best[name] = _merge(best.get(name), _peaks(values, numbers), k)
+                found = _find_peaks(values, numbers)
+                if name in best:
+                    found = _Peaks(*(torch.cat(pair, dim=1) for pair in zip(best[name], found, strict=True)))
+                order = found.values.topk(min(k, found.values.shape[1]), dim=1).indices
+                best[name] = _Peaks(*(part.gather(1, order) for part in found))
             seen += len(images)
             bar.update(len(images))
-    return {name: _finish(name, best[name], widths[name], k) for name in names}
+    return {name: _finish(name, best[name], k) for name in names}
 
 
-def _peaks(values: torch.Tensor, numbers: torch.Tensor):
-    """The largest activation of each image and channel: values, image numbers and places, (C, N) each."""
+class _Peaks(NamedTuple):
+    """The largest activation of each channel C in each of n images, and where: (C, n) each."""
+
+    values: torch.Tensor
+    images: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+
+
+def _find_peaks(values: torch.Tensor, numbers: torch.Tensor) -> _Peaks:
     peak, place = values.flatten(2).float().max(2)
-    return peak.T.cpu(), numbers.expand(peak.shape[1], -1), place.T.cpu()
+    peak, place, width = peak.T.cpu(), place.T.cpu(), values.shape[-1]
+    return _Peaks(peak, numbers.expand(len(peak), -1), place // width, place % width)
 
 
-def _merge(best, new, k: int):
-    if best is not None:
-        new = tuple(torch.cat(pair, dim=1) for pair in zip(best, new, strict=True))
-    order = new[0].topk(min(k, new[0].shape[1]), dim=1).indices
-    return tuple(part.gather(1, order) for part in new)
-
-
-def _finish(name: str, best, width: int, k: int) -> TopPatches:
-    values, images, places = best
-    silent = values <= 0
-    images, values = images.masked_fill(silent, -1), values.masked_fill(silent, 0)
+def _finish(name: str, best: _Peaks, k: int) -> TopPatches:
+    silent = best.values <= 0
+    images, values = best.images.masked_fill(silent, -1), best.values.masked_fill(silent, 0)
     missing = (0, k - values.shape[1])  # a set of fewer than k images
-    values, places = (functional.pad(t, missing) for t in (values, places))
-    return TopPatches(name, values, functional.pad(images, missing, value=-1), places // width, places % width)
+    values, rows, columns = (functional.pad(part, missing) for part in (values, best.rows, best.columns))
+    return TopPatches(name, values, functional.pad(images, missing, value=-1), rows, columns)
 
 
 def receptive_field(network: Network, path: str, row: int, column: int) -> tuple[int, int, int, int]:
     """What a unit at a position of its map sees of an image of the network's size: (left, top, right, bottom).
 
     In pixels, right and bottom excluded. It reaches over the edges of the image where the unit sees padding. Raises
-    ValueError for an unknown path, offering the closest.
+    ValueError for an unknown path, offering the closest, and for one whose units have no place in the image.
     """
     check_names(network, path, "path")
     fields = geometry(network, network.size).fields
-    vertical, horizontal = [field for name, field in fields.items() if f"{name}.".startswith(f"{path}.")][-1]
-    spans = [(f.low + i * f.step, f.high + i * f.step + 1) for f, i in ((horizontal, column), (vertical, row))]
-    (left, right), (top, bottom) = spans
-    return left, top, right, bottom
+    field = [field for name, field in fields.items() if f"{name}.".startswith(f"{path}.")][-1]
+    if field is None:
+        raise ValueError(f"path must be one whose units see a window of the image, got {path!r}")
+    vertical, horizontal = field
+    left, top = horizontal.low + column * horizontal.step, vertical.low + row * vertical.step
+    return left, top, left + horizontal.high - horizontal.low + 1, top + vertical.high - vertical.low + 1
 
 
 def crop(network: Network, pixels: torch.Tensor, box: tuple[int, int, int, int]) -> torch.Tensor:
@@ -116,24 +122,22 @@ def crop(network: Network, pixels: torch.Tensor, box: tuple[int, int, int, int])
     left, right = (left, right) if right - left <= width else (0, width)
     top, bottom = (top, bottom) if bottom - top <= height else (0, height)
     canvas = network.mean[0].cpu().float().expand(3, bottom - top, right - left).clone()
-    inner = (slice(max(top, 0), min(bottom, height)), slice(max(left, 0), min(right, width)))
-    rows = slice(inner[0].start - top, inner[0].stop - top)
-    columns = slice(inner[1].start - left, inner[1].stop - left)
-    canvas[:, rows, columns] = pixels[:, inner[0], inner[1]]
+    y, x = max(top, 0), max(left, 0)
+    inside = pixels[:, y:bottom, x:right]
+    canvas[:, y - top : y - top + inside.shape[1], x - left : x - left + inside.shape[2]] = inside
     return canvas
 
 
-def crops(network: Network, data: Dataset | torch.Tensor, found: TopPatches, channel: int) -> torch.Tensor:
+def crops(network: Network, data: Images, found: TopPatches, channel: int) -> torch.Tensor:
     """The patches of one channel, best first: floats from 0 to 1, (n, 3, h, w), where n ≤ k and is 0 for a dead one.
 
     data: the set that they were found in. Each is the receptive field, cut as `crop` says.
     """
-    if not 0 <= channel < len(found.images):
-        raise ValueError(f"channel must be from 0 to {len(found.images) - 1}, got {channel!r}")
+    channel = check_whole("channel", channel, 0, len(found.images) - 1)
     places = zip(*(t[channel].tolist() for t in (found.images, found.rows, found.columns)), strict=True)
-    cut = [
-        crop(network, image(data, number, network), receptive_field(network, found.path, row, column))
-        for number, row, column in places
-        if number >= 0
-    ]
+    cut = []
+    for number, row, column in places:
+        if number >= 0:
+            (pixels,) = select(data, range(number, number + 1), network)
+            cut.append(crop(network, pixels, receptive_field(network, found.path, row, column)))
     return torch.stack(cut) if cut else torch.empty(0, 3, 1, 1)

@@ -5,15 +5,17 @@ curves.responses["inception_4a.five"]      # (C, S): channels by scales
 curves.preferred("inception_4a.five")      # (C,): each unit's preferred scale
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from inception_lab.common.checks import check_whole
 from inception_lab.data.shapes import Scenes, Shapes, draw
 from inception_lab.lens.network import Network
-from inception_lab.lens.units import check_names, paths
+from inception_lab.lens.units import check_names, paths, peaks
 
 SCALES = tuple(2.0 ** (-3 + i / 4) for i in range(13))  # from 1/8 to 1 of the image's side, four an octave
 
@@ -37,10 +39,10 @@ class Tuning(NamedTuple):
 @torch.no_grad()
 def tuning(
     network: Network,
-    names=None,
+    names: str | Iterable[str] | None = None,
     *,
     images: int = 256,
-    scales=SCALES,
+    scales: Sequence[float] = SCALES,
     seed: int = 0,
     batch: int = 128,
     progress: bool = True,
@@ -53,21 +55,17 @@ def tuning(
     by covering more of it. Raises ValueError for an unknown name, offering the closest, and for scales out of range.
     """
     names = list(paths(network)) if names is None else check_names(network, names)
-    if not isinstance(images, int) or images < 1:
-        raise ValueError(f"images must be a whole number of at least 1, got {images!r}")
+    images = check_whole("images", images)
     if not len(scales) or not all(0 < scale <= 1 for scale in scales):
         raise ValueError(f"scales must be above 0 and at most 1, got {list(scales)}")
     scenes = Shapes("test", size=network.size, length=images, seed=seed).scenes(range(images))
-    responses = {name: [] for name in names}
+    responses: dict[str, list[torch.Tensor]] = {name: [] for name in names}  # one entry per scale
     for scale in tqdm(scales, "tuning", unit=" scales", disable=not progress):
         drawn = torch.from_numpy(draw(rescaled(scenes, scale), network.size))
-        peaks = {name: [] for name in names}
-        for some in drawn.split(batch):
-            for name, values in network.extract(some, names).items():
-                peaks[name].append(values.flatten(2).amax(2).float().cpu())
+        found = [network.extract(some, names) for some in drawn.split(batch)]
         for name in names:
-            responses[name].append(torch.cat(peaks[name]).mean(0))
-    return Tuning(torch.tensor(scales), {name: torch.stack(rows, dim=1) for name, rows in responses.items()})
+            responses[name].append(torch.cat([peaks(values[name]) for values in found]).mean(0))
+    return Tuning(torch.tensor(scales), {name: torch.stack(curves, dim=1) for name, curves in responses.items()})
 
 
 def rescaled(scenes: Scenes, scale: float) -> Scenes:
@@ -75,11 +73,7 @@ def rescaled(scenes: Scenes, scale: float) -> Scenes:
 
     Textures have two cells, so that they too only grow.
     """
-
-    def moved(corner):
-        return np.clip(corner + (scenes.scale - scale) / 2, 0, 1 - scale)
-
-    same = np.full_like(scenes.scale, scale)
-    return scenes._replace(
-        scale=same, left=moved(scenes.left), top=moved(scenes.top), cells=np.full_like(scenes.cells, 2)
-    )
+    shift = (scenes.scale - scale) / 2
+    left, top = (np.clip(corner + shift, 0, 1 - scale) for corner in (scenes.left, scenes.top))
+    scales, cells = np.full_like(scenes.scale, scale), np.full_like(scenes.cells, 2)
+    return scenes._replace(scale=scales, left=left, top=top, cells=cells)

@@ -1,6 +1,6 @@
 """Do larger kernels prefer larger objects? The scale that each path's units prefer, over networks of several seeds.
 
-    table = path_scales(network)                 # a row a path of a module
+    table = path_scales(network)                 # one row per path of a module
     verdict(rows)                                # the test, over seeds, from rows of several networks
 
 The paper's modules have kernels of three sizes because "visual information should be processed at various scales and
@@ -8,54 +8,53 @@ then aggregated" (Szegedy et al. 2014, arXiv:1409.4842, Section 4). A unit's pre
 curve, see `tuning.Tuning.preferred`.
 """
 
-from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
 from scipy.stats import ttest_1samp
 
-from inception_lab.data.shapes import Shapes
 from inception_lab.lens.network import Network
 from inception_lab.lens.scale_tuning import tuning
-from inception_lab.lens.scores import recalibrate
-from inception_lab.models import zoo
-from inception_lab.training.weights import load_model
 
 PAIRS = (("five", "one"), ("three", "one"), ("five", "three"))  # larger kernel, smaller kernel
 
 
-def path_scales(network: Network, images: int = 256, progress: bool = True) -> pd.DataFrame:
-    """A row a path of each module: module, path, units, silent (units whose curve is flat) and octaves.
+class PathScale(NamedTuple):
+    """The scale that the units of a path prefer."""
 
-    octaves: the mean over the path's units of log₂ of the preferred scale, 0 for objects as large as the image and −3
-    for an eighth of it.
-    """
+    module: str
+    path: str
+    units: int
+    silent: int  # units whose curve is flat
+    octaves: float  # mean over the units of log₂ of the scale: 0 for objects as large as the image, −3 for an eighth
+
+
+class Verdict(NamedTuple):
+    """Whether one path prefers larger objects than another."""
+
+    networks: int
+    octaves: float  # mean difference
+    low: float  # its 95 % interval by Student's t
+    high: float
+    p: float  # two-sided
+    clear: bool  # whether p is below 0.05
+
+
+def path_scales(network: Network, images: int = 256, progress: bool = True) -> pd.DataFrame:
+    """The scales that a network's paths prefer: one row (`PathScale`) per path of each module."""
     curves, rows = tuning(network, images=images, progress=progress), []
     for name in curves.responses:
         module, _, path = name.partition(".")
         if path:
             octaves = curves.preferred(name).log2()
-            heard = ~octaves.isnan()
-            mean = octaves[heard].mean().item()
-            rows.append((module, path, len(octaves), int((~heard).sum()), round(mean, 5)))
-    return pd.DataFrame(rows, columns=["module", "path", "units", "silent", "octaves"])
-
-
-def untrained(run: str | Path, images: int = 256) -> Network:
-    """The network of a run on `shapes` as it was before the first step, the statistics of its batch norm measured."""
-    _, about = load_model(run)
-    recipe = about["recipe"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.weights_seed)
-        model = zoo.build(recipe.network, len(about["classes"]), **recipe.options)
-    data = Shapes("train", size=recipe.image_size, length=images)
-    recalibrate(model.eval(), data, about["mean"], about["std"])
-    return Network(model, about["mean"], about["std"], about["classes"], recipe.image_size, f"{Path(run).name}, new")
+            heard = octaves[~octaves.isnan()]
+            mean = round(heard.mean().item(), 5)
+            rows.append(PathScale(module, path, len(octaves), len(octaves) - len(heard), mean))
+    return pd.DataFrame(rows)
 
 
 def differences(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") -> pd.DataFrame:
-    """How many octaves larger the objects are that one path prefers to another: a row a seed, a column a module.
+    """How many octaves larger the objects are that one path prefers: one row per seed, one column per module.
 
     rows: of `path_scales` with a column seed.
     """
@@ -64,12 +63,10 @@ def differences(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") 
 
 
 def verdict(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") -> pd.DataFrame:
-    """Whether the larger kernel's path prefers larger objects, a row a module and one for the mean of all modules.
+    """Whether the larger kernel's path prefers larger objects: one row (`Verdict`) per module, one for their mean.
 
-    Each network (seed) counts once, as units of one network are not independent. Columns: networks, octaves (mean
-    difference), low and high (its 95 % interval by Student's t), p (two-sided, multiplied by the number of modules
-    in their rows, as that many are tested: Bonferroni) and clear (p below 0.05). Raises ValueError for fewer than three
-    seeds.
+    Each network (seed) counts once, as units of one network are not independent. The p of a module is multiplied by
+    their number, as that many are tested (Bonferroni). Raises ValueError for fewer than three seeds.
     """
     table = differences(rows, larger, smaller)
     if len(table) < 3:
@@ -80,12 +77,6 @@ def verdict(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") -> p
     for name, values in table.items():
         test = ttest_1samp(values, 0)
         low, high = test.confidence_interval(0.95)
-        p = min(1.0, test.pvalue * (1 if name == "all modules" else modules))
-        found[name] = (len(values), values.mean(), low, high, p, bool(p < 0.05))
-    columns = ["networks", "octaves", "low", "high", "p", "clear"]
-    return pd.DataFrame.from_dict(found, orient="index", columns=columns).rename_axis("module")
-
-
-def spread(rows: pd.DataFrame) -> float:
-    """The standard deviation of a path's octaves over the seeds, on average over the paths: the noise of a row."""
-    return float(np.mean(rows.groupby(["module", "path"])["octaves"].std()))
+        p = min(1.0, float(test.pvalue) * (1 if name == "all modules" else modules))
+        found[name] = Verdict(len(values), values.mean(), float(low), float(high), p, p < 0.05)
+    return pd.DataFrame(found.values(), index=pd.Index(found, name="module"))

@@ -5,8 +5,8 @@
 A score says little by itself. Each has its chance, and a network with shuffled weights, which knows nothing, beside it.
 """
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,24 +14,40 @@ import torch
 from scipy import ndimage
 from tqdm.auto import tqdm
 
+from inception_lab.common.checks import check_whole
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlusion
-from inception_lab.lens.network import Network
-from inception_lab.training.weights import load_model
+from inception_lab.lens.network import Network, Targets
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)  # shares of a map's largest value
+Method = Callable[[Network, torch.Tensor, torch.Tensor], torch.Tensor]  # network, images and classes → maps (N, H, W)
 
 
-def smoothed_gradients(network: Network, images: torch.Tensor, targets) -> torch.Tensor:
+class Scores(NamedTuple):
+    """How well maps find objects: means over the images in per cent, and their standard errors.
+
+    Chance is what the same maps score with the boxes of all the other images.
+    """
+
+    pointing: float
+    pointing_error: float
+    pointing_chance: float
+    overlap: float
+    overlap_error: float
+    overlap_chance: float
+    threshold: float = np.nan  # of the boxes that the maps draw
+
+
+def smoothed_gradients(network: Network, images: torch.Tensor, targets: Targets | None) -> torch.Tensor:
     """The size of the integrated gradients, whatever their sign, blurred with a deviation of 1/32 of the image."""
     sizes = integrated_gradients(network, images, targets).abs().cpu().numpy()
     return torch.from_numpy(ndimage.gaussian_filter(sizes, (0, *[side / 32 for side in sizes.shape[1:]])))
 
 
-METHODS = {"Grad-CAM": grad_cam, "occlusion": occlusion, "integrated gradients": smoothed_gradients}
+METHODS: dict[str, Method] = {"Grad-CAM": grad_cam, "occlusion": occlusion, "integrated gradients": smoothed_gradients}
 
 
-def boxes_of(data: Shapes, indices) -> torch.Tensor:
+def boxes_of(data: Shapes, indices: Iterable[int]) -> torch.Tensor:
     """The objects' boxes, float32 (N, 4): left, top, right and bottom in pixels."""
     return torch.tensor([data.box(i) for i in indices])
 
@@ -43,15 +59,12 @@ def points(maps: torch.Tensor) -> torch.Tensor:
     return torch.stack([place % width + 0.5, place // width + 0.5], dim=1)
 
 
-def hits(maps: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """The pointing game: whether the largest pixel of a map lies in the box, bool (N,).
+def hits(at: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """The pointing game: whether each point (N, 2) lies in each box (M, 4), bool (N, M).
 
-    Zhang et al. 2016, arXiv:1608.00507, Section 4.1, without their tolerance of 15 pixels. maps: (N, H, W). boxes: (N,
-    4), left, top, right, bottom.
+    Zhang et al. 2016, arXiv:1608.00507, Section 4.1, without their tolerance of 15 pixels.
     """
-    x, y = points(maps).T
-    left, top, right, bottom = boxes.T
-    return (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+    return ((boxes[None, :, :2] <= at[:, None]) & (at[:, None] <= boxes[None, :, 2:])).all(2)
 
 
 def found_boxes(maps: torch.Tensor, share: float) -> torch.Tensor:
@@ -79,26 +92,22 @@ def overlaps(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def score(
     networks: dict[str, Network],
-    methods: dict[str, Callable] | None = None,
+    methods: dict[str, Method] | None = None,
     *,
     images: int = 100,
     seed: int = 0,
     batch: int = 50,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """How well attributions of the right class find the objects of `shapes`: a row a network and method.
+    """How well attributions of the right class find the objects of `shapes`: one row per network and method.
 
-    networks, methods: by name; a method takes a network, images and classes, and gives maps (N, H, W). images: of the
-    test split, never trained on. The box that a map draws depends on a threshold: the best one is chosen for each
-    network and method on as many images of the validation split, so that no method suffers from a wrong one.
-
-    Columns: network, method; pointing and overlap, means in per cent; pointing_error and overlap_error, their standard
-    errors; pointing_chance and overlap_chance, the same maps scored with the boxes of all the other images; threshold.
-    A method that always says "the center" or "the whole image" is scored too: the row "none" of the network "none".
+    networks, methods: by name. images: of the test split, never trained on. The box that a map draws depends on a
+    threshold: the best one is chosen for each network and method on as many images of the validation split, so that no
+    method suffers from a wrong one. Columns: network, method, and the fields of `Scores`. A method that always says
+    "the center" or "the whole image" is scored too: the row "none" of the network "none".
     """
     methods = METHODS if methods is None else methods
-    if not isinstance(images, int) or images < 2:
-        raise ValueError(f"images must be a whole number of at least 2, got {images!r}")
+    images = check_whole("images", images, 2)
     rows = []
     with tqdm(total=2 * len(networks) * len(methods), desc="scoring", disable=not progress) as bar:
         for name, network in networks.items():
@@ -108,62 +117,32 @@ def score(
                 for data in sets:
                     seen.append((_maps(network, data, attribute, batch), boxes_of(data, range(images))))
                     bar.update()
-                rows.append({"network": name, "method": method, **compare(*seen[0], *seen[1])})
+                rows.append({"network": name, "method": method, **compare(*seen[0], *seen[1])._asdict()})
     side, boxes = network.size, boxes_of(sets[1], range(images))
     blind = (torch.tensor([[0.0, 0, side, side]]).expand(images, 4), torch.full((images, 2), side / 2))
-    rows.append({"network": "none", "method": "none", **_scores(*blind, boxes), "threshold": np.nan})
+    rows.append({"network": "none", "method": "none", **_scores(*blind, boxes)._asdict()})
     return pd.DataFrame(rows)
 
 
-def compare(tuning_maps, tuning_boxes, maps, boxes) -> dict[str, float]:
+def compare(tuning_maps: torch.Tensor, tuning_boxes: torch.Tensor, maps: torch.Tensor, boxes: torch.Tensor) -> Scores:
     """The scores of maps (N, H, W) against boxes (N, 4), with the threshold that suits other maps and boxes best."""
     means = [overlaps(found_boxes(tuning_maps, t), tuning_boxes).diagonal().mean().item() for t in THRESHOLDS]
     threshold = float(THRESHOLDS[int(np.argmax(means))])
-    return {**_scores(found_boxes(maps, threshold), points(maps), boxes), "threshold": threshold}
+    return _scores(found_boxes(maps, threshold), points(maps), boxes, threshold)
 
 
-def _scores(found: torch.Tensor, at: torch.Tensor, boxes: torch.Tensor) -> dict[str, float]:
-    inside = (boxes[None, :, :2] <= at[:, None]) & (at[:, None] <= boxes[None, :, 2:])
-    scores = {}
-    for name, table in {"pointing": inside.all(2).float(), "overlap": overlaps(found, boxes)}.items():
-        own = 100 * table.diagonal()
-        scores[name], scores[f"{name}_error"] = own.mean().item(), own.std().item() / len(own) ** 0.5
-        scores[f"{name}_chance"] = (100 * table.sum() - own.sum()).item() / (len(own) * (len(own) - 1))
-    return scores
+def _scores(found: torch.Tensor, at: torch.Tensor, boxes: torch.Tensor, threshold: float = np.nan) -> Scores:
+    return Scores(*_statistics(hits(at, boxes).float()), *_statistics(overlaps(found, boxes)), threshold)
 
 
-def _maps(network: Network, data: Shapes, attribute: Callable, batch: int) -> torch.Tensor:
+def _statistics(table: torch.Tensor) -> tuple[float, float, float]:
+    """The mean of maps with their own boxes in per cent, its standard error, and the mean with all other boxes."""
+    own, count = 100 * table.diagonal(), len(table)
+    chance = (100 * table.sum() - own.sum()).item() / (count * (count - 1))
+    return own.mean().item(), own.std().item() / count**0.5, chance
+
+
+def _maps(network: Network, data: Shapes, attribute: Method, batch: int) -> torch.Tensor:
     images, labels = data.batch(range(len(data)))
     pairs = zip(images.split(batch), labels.split(batch), strict=True)
     return torch.cat([attribute(network, some, classes).cpu() for some, classes in pairs])
-
-
-def shuffled(run: str | Path, seed: int = 0, images: int = 256) -> Network:
-    """The network of a run on `shapes` with the entries of each weight tensor in random order: it knows nothing.
-
-    A sanity check (Adebayo et al. 2018, arXiv:1810.03292): an attribution that still finds the object does not show
-    what the network has learned. The statistics of batch norm are measured anew, on so many images, so that values have
-    a usual size. Raises RunError for a folder without finished weights.
-    """
-    model, about = load_model(run)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.copy_(weights.flatten()[torch.randperm(weights.numel(), generator=generator)].view_as(weights))
-    size = about["recipe"].image_size
-    recalibrate(model, Shapes("train", size=size, length=images), about["mean"], about["std"])
-    return Network(model, about["mean"], about["std"], about["classes"], size, f"{Path(run).name}, shuffled")
-
-
-@torch.no_grad()
-def recalibrate(model: torch.nn.Module, data: Shapes, mean, std) -> None:
-    """Set the running means and variances of batch norm to those over all images of a set, as one batch."""
-    norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a plain mean
-        norm.train()
-    images = data.batch(range(len(data)))[0] / 255
-    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-    model((images - mean) / std)
-    model.eval()

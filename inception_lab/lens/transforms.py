@@ -9,12 +9,15 @@ of a batch are moved alike, so that what comes out for an image does not depend 
 
 import math
 import random
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional
 
+Transform = Callable[[torch.Tensor, random.Random], torch.Tensor]
 
-def jitter(pixels: int):
+
+def jitter(pixels: int) -> Transform:
     """Shift by up to so many pixels in each direction; what comes in at the edge is a reflection."""
 
     def shift(images: torch.Tensor, rng: random.Random) -> torch.Tensor:
@@ -26,7 +29,7 @@ def jitter(pixels: int):
     return shift
 
 
-def affine(scales: tuple[float, float] = (1.0, 1.0), degrees: float = 0.0):
+def affine(scales: tuple[float, float] = (1.0, 1.0), degrees: float = 0.0) -> Transform:
     """Scale by a factor between two, and turn by up to so many degrees, around the center."""
 
     def turn(images: torch.Tensor, rng: random.Random) -> torch.Tensor:
@@ -40,6 +43,6 @@ def affine(scales: tuple[float, float] = (1.0, 1.0), degrees: float = 0.0):
     return turn
 
 
-def standard(size: int) -> list:
+def standard(size: int) -> list[Transform]:
     """Lucid's usual transforms, their shifts in proportion to the image: 8 and 4 pixels at 128."""
     return [jitter(max(1, size // 16)), affine((0.9, 1.1), 10), jitter(max(1, size // 32))]

@@ -7,12 +7,15 @@
 A unit is one channel of a path. The same unit looks at every position of the map.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from inception_lab.lens.network import Network, closest, geometry
+from inception_lab.common.checks import closest
+from inception_lab.data.images import check_images
+from inception_lab.lens.network import Network, geometry
 from inception_lab.models.blocks import Inception, NaiveInception
 
 
@@ -31,19 +34,24 @@ def paths(network: Network) -> dict[str, int]:
 
     The paths of a module have names such as "inception_4a.five"; "conv1" and "conv2" are one path each.
     """
-    found, shapes = [], channels(network)
-    for stage in network.network.stages:
-        module = getattr(network.network, stage)
+    found, widths = [], channels(network)
+    for stage in network.model.stages:
+        module = getattr(network.model, stage)
         if isinstance(module, Inception | NaiveInception):
             found += [f"{stage}.{name}" for name, _ in module.named_children()]
         elif any(isinstance(part, nn.Conv2d) for part in module.modules()):
             found.append(stage)
-    return {name: shapes[name] for name in found}
+    return {name: widths[name] for name in found}
+
+
+def modules(network: Network) -> list[str]:
+    """The stages that are Inception modules, in the order of the pass."""
+    return [stage for stage in network.model.stages if stage.startswith("inception")]
 
 
 def channels(network: Network) -> dict[str, int]:
     """Every name whose activations can be asked for, with its channels: stages, paths, layers inside them, logits."""
-    found = {}
+    found: dict[str, int] = {}
     for layer in geometry(network, network.size).layers:
         parts = layer.name.split(".")
         for depth in range(1, len(parts) + 1):
@@ -53,7 +61,7 @@ def channels(network: Network) -> dict[str, int]:
     return found
 
 
-def check_names(network: Network, names, argument: str = "names") -> list[str]:
+def check_names(network: Network, names: str | Iterable[str], argument: str = "names") -> list[str]:
     """The names as a list; ValueError for one that is not there, offering the closest."""
     names = [names] if isinstance(names, str) else list(names)
     known = channels(network)
@@ -61,12 +69,12 @@ def check_names(network: Network, names, argument: str = "names") -> list[str]:
         raise ValueError(f"{argument} must name at least one path, got none")
     for name in names:
         if name not in known:
-            listed = ", ".join(paths(network))
-            raise ValueError(f"{argument}: {name!r} is not in this network{closest(str(name), known)}. Paths: {listed}")
+            hint = closest(name, known, most=3) or "."
+            raise ValueError(f"{argument}: {name!r} is not in this network{hint} Paths: {', '.join(paths(network))}")
     return names
 
 
-def find_unit(network: Network, text: str | tuple) -> Unit:
+def find_unit(network: Network, text: str | tuple[str, int]) -> Unit:
     """The unit that "inception_4a.five:12" or ("inception_4a.five", 12) names; "inception_4a:70" lies in a path.
 
     Raises ValueError for a name that is not there, offering the closest, and for a channel that it does not have.
@@ -86,7 +94,9 @@ def find_unit(network: Network, text: str | tuple) -> Unit:
 
 
 @torch.no_grad()
-def activations(network: Network, images: torch.Tensor, names, *, batch: int = 64) -> dict[str, torch.Tensor]:
+def activations(
+    network: Network, images: torch.Tensor, names: str | Iterable[str], *, batch: int = 64
+) -> dict[str, torch.Tensor]:
     """What parts of the network answer to images: {name: (N, C, H, W)}, and (N, C) for "linear", the logits.
 
     images: uint8, or floats from 0 to 1, (N, 3, H, W). names: paths, stages or layers in them (see `channels`), one or
@@ -94,16 +104,14 @@ def activations(network: Network, images: torch.Tensor, names, *, batch: int = 6
     closest, and for images of another shape.
     """
     names = check_names(network, names)
-    check_batch(images)
+    check_images(images, dtype=None)
     found = [network.extract(some, names) for some in images.split(batch)]
     return {name: torch.cat([values[name] for values in found]) for name in names}
 
 
-def check_batch(images: torch.Tensor) -> None:
-    """Raise ValueError unless images are a tensor (N, 3, H, W) with at least one image."""
-    if not isinstance(images, torch.Tensor) or images.ndim != 4 or not len(images):
-        shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
-        raise ValueError(f"images must be a tensor (N, 3, H, W) with N of at least 1, got {shape}")
+def peaks(values: torch.Tensor) -> torch.Tensor:
+    """The largest activation of each image and channel over the map: (N, C, H, W) → float32 (N, C), on the CPU."""
+    return values.flatten(2).amax(2).float().cpu()
 
 
 def before_relu(network: Network, name: str) -> str:
@@ -111,11 +119,10 @@ def before_relu(network: Network, name: str) -> str:
 
     A ReLU that is off passes no gradient back, so that what is optimized is the value before it.
     """
-    module = network.network.get_submodule(name)
-    parts = name
+    node, module = name, network.model.get_submodule(name)
     while isinstance(module, nn.Sequential) and len(module):
-        last, module = list(module.named_children())[-1]
+        *before, (last, module) = module.named_children()
         if isinstance(module, nn.ReLU):
-            return f"{parts}.bn" if hasattr(network.network.get_submodule(parts), "bn") else f"{parts}.conv"
-        parts = f"{parts}.{last}"
+            return f"{node}.{before[-1][0]}"
+        node = f"{node}.{last}"
     return name

@@ -9,17 +9,17 @@ asked an objective, what makes it robust a list of transforms; each can be chang
 
 import random
 import warnings
-from collections import Counter
 from typing import NamedTuple
 
 import torch
 from tqdm.auto import tqdm
 
+from inception_lab.common.checks import check_whole
 from inception_lab.lens.network import Network
-from inception_lab.lens.objectives import Batch, Objective
-from inception_lab.lens.parametrizations import Fourier
-from inception_lab.lens.transforms import standard
-from inception_lab.lens.units import check_names, find_unit
+from inception_lab.lens.objectives import BatchObjective, Objective
+from inception_lab.lens.parametrizations import Fourier, Pixels
+from inception_lab.lens.transforms import Transform, standard
+from inception_lab.lens.units import Unit, find_unit, peaks
 
 
 class Visualized(NamedTuple):
@@ -38,8 +38,8 @@ def visualize(
     size: int | None = None,
     steps: int = 256,
     learning_rate: float = 0.05,
-    parametrization=None,
-    transforms: list | None = None,
+    parametrization: Pixels | Fourier | None = None,
+    transforms: list[Transform] | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> Visualized:
@@ -54,27 +54,23 @@ def visualize(
     warning names it. Raises ValueError for a wrong argument, before the first step.
     """
     objectives = [objectives] if isinstance(objectives, Objective) else list(objectives)
-    size = network.size if size is None else size
     if not objectives:
         raise ValueError("objectives must be at least one, got none")
-    if not isinstance(size, int) or size < network.smallest:
-        raise ValueError(f"size must be a whole number of at least {network.smallest} for this network, got {size!r}")
-    if not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be a whole number of at least 1, got {steps!r}")
-    batch = Batch(network, objectives)
-    extractor = network.extractor(tuple(batch.nodes))
+    size = check_whole("size", network.size if size is None else size, network.smallest)
+    steps = check_whole("steps", steps)
+    batch_objective = BatchObjective(network, objectives)
     parametrization = Fourier() if parametrization is None else parametrization
     transforms = standard(size) if transforms is None else transforms
 
-    copies, rng = Counter(), random.Random(seed)
-    numbers = [copies.update([o]) or copies[o] - 1 for o in objectives]
+    numbers = [objectives[:i].count(objective) for i, objective in enumerate(objectives)]
+    rng = random.Random(seed)
     values = parametrization.start([1000 * seed + n for n in numbers], size).to(network.mean.device).requires_grad_()
     optimizer, history = torch.optim.Adam([values], lr=learning_rate), []
     for _ in tqdm(range(steps), f"optimizing {len(objectives)}", unit=" steps", disable=not progress):
         images = parametrization.images(values, size)
         for transform in transforms:
             images = transform(images, rng)
-        reached = batch(extractor(network.normalize(images)))
+        reached = batch_objective(images)
         optimizer.zero_grad()
         (-reached.sum()).backward()
         optimizer.step()
@@ -96,16 +92,18 @@ def excitation(network: Network, images: torch.Tensor, objectives: list[Objectiv
     the logit for one with a class alone, as neither can be dead.
     """
     found = torch.full((len(objectives),), torch.inf)
-    by_path: dict[str, list[tuple[int, int]]] = {}
-    for i, objective in enumerate(objectives):
-        terms = [term for term in objective.terms if term.channel >= 0]
-        if terms:
-            heaviest = max(terms, key=lambda term: term.weight)
-            place = find_unit(network, (heaviest.name, heaviest.channel))
-            by_path.setdefault(place.path, []).append((i, place.channel))
-    for path, places in by_path.items():
-        check_names(network, path)
-        numbers, channels = map(list, zip(*places, strict=True))
-        values = network.extract(images[numbers], [path])[path]
-        found[numbers] = values[range(len(numbers)), channels].flatten(1).amax(1).float().cpu()
+    units = {i: _heaviest_unit(network, objective) for i, objective in enumerate(objectives)}
+    for path in dict.fromkeys(unit.path for unit in units.values() if unit):
+        chosen = {i: unit.channel for i, unit in units.items() if unit and unit.path == path}
+        largest = peaks(network.extract(images[list(chosen)], [path])[path])
+        found[list(chosen)] = largest[range(len(chosen)), list(chosen.values())]
     return found
+
+
+def _heaviest_unit(network: Network, objective: Objective) -> Unit | None:
+    """The unit of the term with the largest weight among those with a channel; None where there is no such term."""
+    terms = [term for term in objective.terms if term.channel >= 0]
+    if not terms:
+        return None
+    heaviest = max(terms, key=lambda term: term.weight)
+    return find_unit(network, (str(heaviest.name), heaviest.channel))

@@ -13,11 +13,11 @@ from inception_lab.models.blocks import (
     ResidualInception,
     Widths,
     chain,
-    merge_ones,
 )
 from inception_lab.models.designs import DESIGNS, TABLE_1, Design, Row, change
-from inception_lab.models.fast_twin import fast
-from inception_lab.models.googlenet import GoogLeNet, Outputs, from_torchvision
+from inception_lab.models.fast_twin import fast, merge_ones
+from inception_lab.models.googlenet import GoogLeNet, Outputs
+from inception_lab.models.torchvision_weights import from_torchvision
 from inception_lab.models.zoo import build
 
 __all__ = [

@@ -4,17 +4,28 @@ Tensors are (N, C, H, W). Sections and figures cited are those of Szegedy et al.
 """
 
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from inception_lab.common.checks import check_one_of
+from inception_lab.common.checks import check_one_of, check_whole
 
-# What may stand in a path, as the kernels of its convolutions: a side, or (height, width).
-THREE_BY_THREE = {"3x3": (3,), "1x3 3x1": ((1, 3), (3, 1))}
-FIVE_BY_FIVE = {"5x5": (5,), "3x3": (3,), "two 3x3": (3, 3), "1x5 5x1": ((1, 5), (5, 1)), "1x1": (1,), "7x7": (7,)}
+Kernel = int | tuple[int, int]  # a side, or (height, width)
+MakeUnit = Callable[..., nn.Module]  # makes a `ConvUnit` or what a design puts in its place
+
+# What may stand in a path, as the kernels of its convolutions.
+THREE_BY_THREE: dict[str, tuple[Kernel, ...]] = {"3x3": (3,), "1x3 3x1": ((1, 3), (3, 1))}
+FIVE_BY_FIVE: dict[str, tuple[Kernel, ...]] = {
+    "5x5": (5,),
+    "3x3": (3,),
+    "two 3x3": (3, 3),
+    "1x5 5x1": ((1, 5), (5, 1)),
+    "1x1": (1,),
+    "7x7": (7,),
+}
 
 
 class Widths(NamedTuple):
@@ -36,7 +47,7 @@ class Widths(NamedTuple):
         return self.one + self.three + self.five + (in_channels if self.pool_proj is None else self.pool_proj)
 
 
-def chain(kernels, reduce: int, width: int) -> list[tuple]:
+def chain(kernels: Sequence[Kernel], reduce: int, width: int) -> list[tuple[Kernel, int, int]]:
     """The convolutions that follow a path's reduction to `reduce` channels, as (kernel, channels in, channels out).
 
     They end at `width` channels. A square kernel goes there at once, so that the second of two works on `width`
@@ -58,11 +69,14 @@ class ConvUnit(nn.Sequential):
     input channel, without bias, then a 1×1 convolution. Raises ValueError for an even kernel.
     """
 
+    conv: nn.Conv2d
+    bn: nn.BatchNorm2d  # with `batch_norm` alone
+
     def __init__(
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | tuple[int, int],
+        kernel_size: Kernel,
         stride: int = 1,
         *,
         bias: bool = True,
@@ -70,11 +84,11 @@ class ConvUnit(nn.Sequential):
         eps: float = 1e-5,
         depth_multiplier: int = 0,
     ):
-        kernel = (kernel_size, kernel_size) if isinstance(kernel_size, int) else tuple(kernel_size)
-        if not all(side % 2 for side in kernel):
+        height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        if not height % 2 or not width % 2:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
-        padding = tuple(side // 2 for side in kernel)
-        parts = OrderedDict()
+        kernel, padding = (height, width), (height // 2, width // 2)
+        parts: OrderedDict[str, nn.Module] = OrderedDict()
         if depth_multiplier:
             spread = in_channels * depth_multiplier
             parts["depthwise"] = nn.Conv2d(in_channels, spread, kernel, stride, padding, groups=in_channels, bias=False)
@@ -111,94 +125,43 @@ class Inception(nn.Module):
         separable: bool = False,
         pool: str = "max",
         stride: int = 1,
-        unit=ConvUnit,
+        unit: MakeUnit = ConvUnit,
     ):
         w = _checked(in_channels, widths)
         check_one_of("three_by_three", three_by_three, THREE_BY_THREE)
         check_one_of("five_by_five", five_by_five, FIVE_BY_FIVE)
         check_one_of("pool", pool, POOLS)
-        if not isinstance(stride, int) or stride < 1:
-            raise ValueError(f"stride must be a whole number of at least 1, got {stride!r}")
+        stride = check_whole("stride", stride)
         if stride > 1 and (w.one or w.pool_proj):
             raise ValueError(f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels")
         super().__init__()
-        self.merge_ones = False  # see `merge_ones`
         self.out_channels = w.out_channels(in_channels)
         if w.one:
             self.one = unit(in_channels, w.one, 1)
-        options = dict(stride=stride, unit=unit, separable=separable)
+        make_path = partial(_path, in_channels, stride=stride, unit=unit, separable=separable)
         if w.three:
-            self.three = _path(in_channels, THREE_BY_THREE[three_by_three], w.three_reduce, w.three, **options)
+            self.three = make_path(THREE_BY_THREE[three_by_three], w.three_reduce, w.three)
         if w.five:
-            self.five = _path(in_channels, FIVE_BY_FIVE[five_by_five], w.five_reduce, w.five, **options)
+            self.five = make_path(FIVE_BY_FIVE[five_by_five], w.five_reduce, w.five)
         if w.pool_proj != 0:
             self.pool = _named(pool=POOLS[pool](3, stride, padding=1))
             if w.pool_proj:
                 self.pool.add_module("project", unit(in_channels, w.pool_proj, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.merge_ones:  # the same function by fewer convolutions, see `merge_ones` below
-            return self._merged(x)
         return torch.cat([path(x) for path in self.children()], dim=1)
 
-    def _merged(self, x: torch.Tensor) -> torch.Tensor:
-        paths = [(name, [path] if name == "one" else list(path)) for name, path in self.named_children()]
-        firsts = merged([layers.pop(0) for name, layers in paths if name != "pool"], x)
-        outputs = []
-        for name, layers in paths:
-            y = x if name == "pool" else firsts.pop(0)
-            for layer in layers:
-                y = layer(y)
-            outputs.append(y)
-        return torch.cat(outputs, dim=1)
 
-
-def merged(units: list[ConvUnit], x: torch.Tensor) -> list[torch.Tensor]:
-    """The outputs of 1×1 units that read one input, computed as one convolution, one batch norm and one ReLU.
-
-    Each filter, and each channel of a batch norm, works by itself. So it makes no difference, in training neither, if
-    the weights of several stand one behind the other; gradients and running statistics go back to where they belong.
-    """
-    if not units:
-        return []
-    convs, norms = [unit.conv for unit in units], [unit.bn for unit in units if hasattr(unit, "bn")]
-
-    def joined(modules, name):
-        parts = [getattr(module, name) for module in modules]
-        return None if parts[0] is None else torch.cat(parts)
-
-    y = F.conv2d(x, joined(convs, "weight"), joined(convs, "bias"))
-    widths = [conv.out_channels for conv in convs]
-    if norms:
-        statistics = {name: joined(norms, name) for name in ("running_mean", "running_var")}
-        training, first = norms[0].training, norms[0]
-        scales = joined(norms, "weight"), joined(norms, "bias")
-        y = F.batch_norm(y, *statistics.values(), *scales, training, first.momentum, first.eps)
-        for name, values in statistics.items() if training else ():
-            for norm, value in zip(norms, values.split(widths), strict=True):
-                getattr(norm, name).copy_(value)
-        for norm in norms if training else ():
-            norm.num_batches_tracked += 1
-    return list(F.relu_(y).split(widths, dim=1))
-
-
-def merge_ones(model: nn.Module, on: bool = True) -> nn.Module:
-    """Let every Inception module compute its 1×1 convolutions of the input as one; returns the model.
-
-    The weights stay where they are, so that state dicts are the same either way. Hooks on the units that are merged
-    are not called. Raises ValueError for a model without Inception modules.
-    """
-    modules = [module for module in model.modules() if isinstance(module, Inception)]
-    if not modules:
-        raise ValueError(
-            f"model must have Inception modules for their 1×1 convolutions to be merged, got {type(model)}"
-        )
-    for module in modules:
-        module.merge_ones = on
-    return model
-
-
-def _path(in_channels: int, kernels, reduce: int, width: int, *, stride: int, unit, separable: bool) -> nn.Sequential:
+def _path(
+    in_channels: int,
+    kernels: Sequence[Kernel],
+    reduce: int,
+    width: int,
+    *,
+    stride: int,
+    unit: MakeUnit,
+    separable: bool,
+) -> nn.Sequential:
     """A 1×1 reduction and the convolutions of `chain`; the last one has the stride."""
     path = _named(reduce=unit(in_channels, reduce, 1))
     convolutions = chain(kernels, reduce, width)
@@ -220,7 +183,7 @@ class ResidualInception(nn.Module):
     `widths` and options are those of `Inception`, without the stride; ValueError is raised as there.
     """
 
-    def __init__(self, in_channels: int, widths: Widths, **options):
+    def __init__(self, in_channels: int, widths: Widths, **options: Any):
         super().__init__()
         self.paths = Inception(in_channels, widths, **options)
         self.out_channels = self.paths.out_channels
@@ -236,13 +199,12 @@ class NaiveInception(nn.Module):
     """The naive module (Figure 2a): 1×1, 3×3, 5×5 and a 3×3 max pool of the same input, concatenated.
 
     (N, in_channels, H, W) → (N, one + three + five + in_channels, H, W): the pool passes all its input
-    on, so that each module has more channels than the one before.
+    on, so that each module has more channels than the one before. Raises ValueError for a width below 1.
     """
 
-    def __init__(self, in_channels: int, one: int, three: int, five: int, *, unit=ConvUnit):
+    def __init__(self, in_channels: int, one: int, three: int, five: int, *, unit: MakeUnit = ConvUnit):
         for name, value in dict(in_channels=in_channels, one=one, three=three, five=five).items():
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+            check_whole(name, value)
         super().__init__()
         self.out_channels = one + three + five + in_channels
         self.one = unit(in_channels, one, 1)
@@ -271,7 +233,7 @@ class AuxiliaryHead(nn.Module):
         *,
         dropout: float = 0.7,
         adaptive: bool = False,
-        unit=ConvUnit,
+        unit: MakeUnit = ConvUnit,
     ):
         super().__init__()
         self.adaptive = adaptive
@@ -309,18 +271,19 @@ def _named(**modules: nn.Module) -> nn.Sequential:
     return nn.Sequential(OrderedDict(modules))
 
 
-def _checked(in_channels: int, widths) -> Widths:
-    if len(widths) != len(Widths._fields):
-        raise ValueError(f"widths must be six numbers ({', '.join(Widths._fields)}), got {len(widths)}")
-    w = Widths(*widths)
-    for name, value in dict(in_channels=in_channels, **w._asdict()).items():
-        passes_through = name == "pool_proj" and value is None
-        if not passes_through and (not isinstance(value, int) or value < 0):
-            raise ValueError(f"{name} must be a whole number of at least 0, got {value!r}")
+def _checked(in_channels: int, widths: Iterable[int | None]) -> Widths:
+    check_whole("in_channels", in_channels)
+    numbers = list(widths)
+    if len(numbers) != len(Widths._fields):
+        raise ValueError(f"widths must be six numbers ({', '.join(Widths._fields)}), got {len(numbers)}")
+    for name, value in zip(Widths._fields, numbers, strict=True):
+        if not (name == "pool_proj" and value is None):
+            check_whole(name, value, 0)
+    w = Widths._make(numbers)
     for path in ("three", "five"):
         reduce, width = getattr(w, f"{path}_reduce"), getattr(w, path)
         if width and not reduce:
             raise ValueError(f"{path}_reduce must be at least 1 where {path} is {width}, got {reduce}")
-    if in_channels < 1 or w.out_channels(in_channels) == 0:
-        raise ValueError(f"a module needs input channels and at least one path, got in_channels={in_channels}, {w}")
+    if w.out_channels(in_channels) == 0:
+        raise ValueError(f"widths must leave at least one path, got {w}")
     return w

@@ -5,6 +5,7 @@ papers' names. The fully connected ones take one image size alone.
 """
 
 from collections import OrderedDict
+from typing import Any
 
 from torch import nn
 
@@ -81,7 +82,7 @@ def nin(num_classes: int = 1000) -> nn.Sequential:
 
 
 def _mlpconv(
-    block: int, in_channels: int, widths: tuple[int, int, int], kernel: int, **options
+    block: int, in_channels: int, widths: tuple[int, int, int], kernel: int, **options: Any
 ) -> dict[str, nn.Module]:
     first, second, third = widths
     convolutions = {
@@ -89,7 +90,7 @@ def _mlpconv(
         f"conv{block}_1x1a": nn.Conv2d(first, second, 1),
         f"conv{block}_1x1b": nn.Conv2d(second, third, 1),
     }
-    layers = {}
+    layers: dict[str, nn.Module] = {}
     for name, convolution in convolutions.items():
         layers[name] = convolution
         layers[name.replace("conv", "relu")] = nn.ReLU(inplace=True)

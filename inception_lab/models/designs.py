@@ -3,10 +3,11 @@
 Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from inception_lab.common.checks import check_one_of
+from inception_lab.common.checks import check_one_of, check_whole
 from inception_lab.models.blocks import FIVE_BY_FIVE, THREE_BY_THREE, Widths
 from inception_lab.models.initialization import INITIALIZATIONS
 
@@ -36,7 +37,43 @@ class Row(NamedTuple):
 
     @property
     def widths(self) -> Widths:
+        """The six widths of a module, in the order of the paper's columns."""
         return Widths(self.one, self.three_reduce, self.three, self.five_reduce, self.five, self.pool_proj)
+
+    def with_widths(self, widths: Widths) -> "Row":
+        """The row with these six widths in place of its own."""
+        return self._replace(**widths._asdict())
+
+    def out_channels(self, in_channels: int) -> int:
+        """The channels that the row makes of `in_channels`."""
+        if self.type == "max pool":
+            return in_channels
+        return (self.three or self.channels) if self.type == "convolution" else self.widths.out_channels(in_channels)
+
+
+class Step(NamedTuple):
+    """A row of a table and what an image has become when it gets there, see `walk`.
+
+    in_channels, out_channels: of the row. total_stride: the product of the strides before the row, so that its input is
+    a map of 1 / total_stride times the image's side.
+    """
+
+    row: Row
+    in_channels: int
+    out_channels: int
+    total_stride: int
+
+
+def walk(table: tuple[Row, ...], in_channels: int = 3) -> Iterator[Step]:
+    """The rows of a table in the order in which an image of `in_channels` channels passes them.
+
+    Maps are taken to shrink by exactly the strides, which they do for sides that are powers of two and for 224.
+    """
+    total_stride = 1
+    for row in table:
+        out_channels = row.out_channels(in_channels)
+        yield Step(row, in_channels, out_channels, total_stride)
+        in_channels, total_stride = out_channels, total_stride * row.stride
 
 
 # fmt: off
@@ -99,14 +136,14 @@ ROW_TYPES = ("convolution", "max pool", *MODULES)
 NORMS = ("lrn", "batch", "none")
 
 
-def change(table: tuple[Row, ...], stage: str, **columns) -> tuple[Row, ...]:
-    """The table with the named columns of one row replaced."""
+def change(table: tuple[Row, ...], stage: str, **columns: Any) -> tuple[Row, ...]:
+    """The table with the named columns of one row replaced; ValueError for a stage that it does not have."""
     check_one_of("stage", stage, [row.stage for row in table])
     return tuple(row._replace(**columns) if row.stage == stage else row for row in table)
 
 
 def without(table: tuple[Row, ...], *stages: str) -> tuple[Row, ...]:
-    """The table without the rows of these stages."""
+    """The table without the rows of these stages; ValueError for a stage that it does not have."""
     for stage in stages:
         check_one_of("stage", stage, [row.stage for row in table])
     return tuple(row for row in table if row.stage not in stages)
@@ -133,6 +170,8 @@ class Design:
     transform_input: turn images normalized with ImageNet's mean and deviation into the −1 to 1 range that
         torchvision's released weights, converted from TensorFlow, were trained on.
     num_classes: classes of the publisher's network.
+
+    Raises ValueError for an unknown choice, a table without rows, or heads on stages that are no modules.
     """
 
     table: tuple[Row, ...] = TABLE_1
@@ -155,7 +194,7 @@ class Design:
     transform_input: bool = False
     num_classes: int = 1000
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.table:
             raise ValueError("table must have at least one row, got none")
         for row in self.table:
@@ -168,13 +207,33 @@ class Design:
         check_one_of("pool_rounding", self.pool_rounding, ["up", "padded"])
         check_one_of("aux_pool", self.aux_pool, ["5x5/3", "adaptive"])
         check_one_of("initialization", self.initialization, INITIALIZATIONS)
-        for name, least in dict(final_map=1, hidden=0).items():
-            if not isinstance(value := getattr(self, name), int) or value < least:
-                raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        check_whole("final_map", self.final_map)
+        check_whole("hidden", self.hidden, 0)
         if len(self.aux_after) > 2:
             raise ValueError(f"aux_after must name at most two stages, got {self.aux_after}")
         for stage in self.aux_after:
             check_one_of("aux_after", stage, [row.stage for row in self.table if row.type in MODULES])
+
+
+def smallest_input(design: Design) -> int:
+    """The side in pixels of the smallest square image that leaves every stage at least one pixel."""
+    size = 1
+    while not _fits(design, size):
+        size += 1
+    return size
+
+
+def _fits(design: Design, size: int) -> bool:
+    for row in design.table:
+        if row.type == "max pool" and design.pool_rounding == "up":
+            size = -(-(size - row.patch) // row.stride) + 1  # a window may reach over the edge
+        elif row.type not in MODULES:
+            size = (size + 2 * (row.patch // 2) - row.patch) // row.stride + 1
+        elif row.stride > 1:
+            size = (size - 1) // row.stride + 1
+        if size < 1:
+            return False
+    return True
 
 
 def small_images(design: Design, size: int) -> Design:

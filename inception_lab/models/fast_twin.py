@@ -5,16 +5,18 @@
 
 What changes: batch norm is folded into the convolution before it, the 1×1 convolutions that read one input are merged
 into one, bias and ReLU are computed with the convolution, maps lie in the layout channels_last, and a large batch is
-computed in parts. What does not change is the function, up to rounding; `tests/test_fast.py` holds it to that.
+computed in parts. What does not change is the function, up to rounding; `tests/models/test_fast_twin.py` holds it to that.
 """
 
 import copy
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FunctionType
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import ConvUnit, Inception, NaiveInception
@@ -22,7 +24,7 @@ from inception_lab.models.fused import FusedConv, FusedInception, FusedInput, Fu
 from inception_lab.models.googlenet import GoogLeNet, check_images, imagenet_to_tensorflow
 
 DTYPES = (torch.float32, torch.bfloat16)
-# 8 images of 224×224 pixels: the widest map, 64×112×112 numbers an image, then takes 26 MB. glibc's malloc hands blocks
+# 8 images of 224×224 pixels: the widest map, 64×112×112 numbers per image, then takes 26 MB. glibc's malloc hands blocks
 # of more than 32 MB back to the system at once, and gets them anew page by page.
 PIXELS_AT_ONCE = 8 * 224 * 224
 
@@ -53,14 +55,15 @@ class Twin(nn.Module):
     def __init__(self, model: GoogLeNet, dtype: torch.dtype, compile: bool):
         super().__init__()
         self.in_channels, self.smallest_input = model.in_channels, model.smallest_input
-        self.compile_it, self.compiled = compile, None
+        self.wants_compiler = compile
+        self.machine_code: Callable[[torch.Tensor], torch.Tensor] | None = None
         check_untouched("model", model)
         known = {*model.stages, *model.heads.values()}
         for name, _ in model.named_children():
             if name not in known:
                 raise unrecognized(name, model.get_submodule(name), "which is no stage")
         affine = affine_of(imagenet_to_tensorflow) if model.design.transform_input else (None, None)
-        stages = {"input": FusedInput(dtype, *affine)}
+        stages: dict[str, nn.Module] = {"input": FusedInput(dtype, *affine)}
         for name in model.stages:
             stages[name] = convert(name, model.get_submodule(name), dtype)
         self.stages = list(stages)
@@ -71,9 +74,9 @@ class Twin(nn.Module):
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_images(x, self.in_channels, self.smallest_input)
-        run = self.run
-        if self.compile_it and x.device.type != "meta":  # on which costs are counted
-            self.compiled = run = self.compiled or compiled(self.run, x.device.type)
+        run: Callable[[torch.Tensor], torch.Tensor] = self.run
+        if self.wants_compiler and x.device.type != "meta":  # on which costs are counted
+            self.machine_code = run = self.machine_code or compiled(self.run, x.device.type)
         parts = x.split(max(1, PIXELS_AT_ONCE // x[0, 0].numel()) if x.device.type == "cpu" else len(x))
         logits = [run(part) for part in parts]
         if x.device.type == "cuda":
@@ -92,8 +95,8 @@ class Twin(nn.Module):
             raise ValueError("a fast twin is for inference: train the model that it was made of")
         return super().train(False)
 
-    def __getstate__(self):
-        return self.__dict__ | {"compiled": None}
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"machine_code": None}
 
 
 def compiled(run: Callable, device: str, *, freeze: bool = True) -> Callable:
@@ -109,11 +112,11 @@ def compiled(run: Callable, device: str, *, freeze: bool = True) -> Callable:
     """
     from torch._inductor import config  # here, because it takes long to import
 
-    def call(x):
+    def call(x: torch.Tensor) -> torch.Tensor:
         return run(x)
 
     alone = FunctionType(call.__code__.replace(), globals(), closure=call.__closure__)
-    options = {"triton.cudagraphs": True} if device == "cuda" else {}
+    options: dict[str, Any] = {"triton.cudagraphs": True} if device == "cuda" else {}
     options["guard_filter_fn"] = torch.compiler.keep_tensor_guards_unsafe
     return config.patch(freezing=freeze)(torch.compile(alone, options=options, dynamic=False))
 
@@ -131,6 +134,7 @@ def convert(name: str, module: nn.Module, dtype: torch.dtype) -> nn.Module:
 
 
 def unrecognized(name: str, module: nn.Module, why: str) -> ValueError:
+    """What to raise for a part of the network that has no twin."""
     return ValueError(f"model cannot be made fast: {name} is a {type(module).__name__}, {why}")
 
 
@@ -143,81 +147,177 @@ def check_untouched(name: str, module: nn.Module) -> None:
 
 
 def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
-    """A convolution unit as one operation, or as two if it is separable.
-
-    Batch norm computes γ (y − μ) / √(σ² + ε) + β in each channel of the convolution's output y. In evaluation μ and σ²
-    are constants, so a factor goes into the weights and the rest into the bias (Jacob et al. 2017, arXiv:1712.05877,
-    Section 3.2). Computed in double precision.
-    """
+    """A convolution unit as one operation, or as two if it is separable."""
     parts = dict(unit.named_children())
     for part in parts.values():
         check_untouched(name, part)
     depthwise, conv = parts.pop("depthwise", None), parts.pop("conv", None)
     norm, relu = parts.pop("bn", None), parts.pop("relu", None)
-    convs = [conv] if depthwise is None else [depthwise, conv]
-    plain = all(type(c) is nn.Conv2d and c.padding_mode == "zeros" for c in convs)
-    normal = norm is None or (type(norm) is nn.BatchNorm2d and norm.running_var is not None)
-    if parts or not plain or not normal or type(relu) is not nn.ReLU:
+    is_known = not parts and type(relu) is nn.ReLU and (depthwise is None or is_plain(depthwise))
+    if not is_known or not is_plain(conv) or not is_normalization(norm):
         raise unrecognized(name, unit, "but not a convolution, batch norm with running statistics or none, and ReLU")
+    weight, bias = folded(conv, norm)
+    pointwise = FusedConv.like(conv, weight.to(dtype), bias.to(dtype), relu=True)
+    if depthwise is None:
+        return pointwise
+    assert is_plain(depthwise)  # as checked above
+    shift = None if depthwise.bias is None else depthwise.bias.to(dtype)
+    return nn.Sequential(FusedConv.like(depthwise, depthwise.weight.to(dtype), shift, relu=False), pointwise)
+
+
+def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
+    """Whether it is PyTorch's convolution with zeros around the map."""
+    return type(conv) is nn.Conv2d and conv.padding_mode == "zeros"
+
+
+def is_normalization(norm: nn.Module | None) -> TypeGuard[nn.BatchNorm2d | None]:
+    """Whether it is PyTorch's batch norm with running statistics, or none."""
+    return norm is None or (type(norm) is nn.BatchNorm2d and norm.running_var is not None)
+
+
+def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weights and bias of a convolution with the batch norm after it, in double precision.
+
+    Batch norm computes γ (y − μ) / √(σ² + ε) + β in each channel of the convolution's output y. In evaluation μ and σ²
+    are constants, so a factor goes into the weights and the rest into the bias (Jacob et al. 2017, arXiv:1712.05877,
+    Section 3.2).
+    """
     weight = conv.weight.double()
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.double()
-    if norm is not None:
-        factor = (norm.running_var.double() + norm.eps).rsqrt()
-        factor = factor if norm.weight is None else factor * norm.weight.double()
-        weight, bias = weight * factor.view(-1, 1, 1, 1), (bias - norm.running_mean.double()) * factor
-        bias = bias if norm.bias is None else bias + norm.bias.double()
-    folded = FusedConv.like(conv, weight.to(dtype), bias.to(dtype), relu=True)
-    if depthwise is None:
-        return folded
-    bias = None if depthwise.bias is None else depthwise.bias.to(dtype)
-    return nn.Sequential(FusedConv.like(depthwise, depthwise.weight.to(dtype), bias, relu=False), folded)
+    if norm is None or norm.running_mean is None or norm.running_var is None:
+        return weight, bias
+    factor = (norm.running_var.double() + norm.eps).rsqrt()
+    factor = factor if norm.weight is None else factor * norm.weight.double()
+    weight, bias = weight * factor.view(-1, 1, 1, 1), (bias - norm.running_mean.double()) * factor
+    return weight, bias if norm.bias is None else bias + norm.bias.double()
 
 
-def chain(name: str, module: nn.Sequential, dtype: torch.dtype) -> nn.Module:
-    parts = {part: convert(f"{name}.{part}", m, dtype) for part, m in module.named_children()}
+def convert_sequential(name: str, layers: nn.Sequential, dtype: torch.dtype) -> nn.Module:
+    """The twin of layers that follow each other."""
+    parts = {part: convert(f"{name}.{part}", m, dtype) for part, m in layers.named_children()}
     return nn.Sequential(OrderedDict(parts))
 
 
-def module(name: str, inception: Inception | NaiveInception, dtype: torch.dtype) -> FusedInception:
-    """The twin of a module: the first convolution of each path, if it is 1×1, is merged with the others."""
-    paths, spans, merging, width = [], [], [], 0
+def convert_inception(name: str, inception: Inception | NaiveInception, dtype: torch.dtype) -> FusedInception:
+    """The twin of a module: the first convolution of each path, if it is 1×1, is joined to the others."""
+    paths: list[nn.Module] = []
+    firsts: list[FusedConv] = []
+    spans: list[tuple[int, int] | None] = []
+    width = 0
     for path, parts in inception.named_children():
         twin = convert(f"{name}.{path}", parts, dtype)
         layers = list(twin) if isinstance(twin, nn.Sequential) else [twin]
         span = None
-        if isinstance(layers[0], FusedConv) and layers[0].is_pointwise:
-            first = layers.pop(0)
-            merging.append(first)
+        first = layers[0]
+        if isinstance(first, FusedConv) and first.is_pointwise:
+            layers = layers[1:]
+            firsts.append(first)
             span = (width, width + len(first.weight))
             width = span[1]
         paths.append(nn.Sequential(*layers))
         spans.append(span)
-    return FusedInception(merge(merging) if merging else None, paths, spans)
+    return FusedInception(join(firsts) if firsts else None, paths, spans)
 
 
-def merge(convs: list[FusedConv]) -> FusedConv:
+def join(convs: list[FusedConv]) -> FusedConv:
     """1×1 convolutions of one input as one: their weights and biases, one behind the other."""
-    weight, bias = torch.cat([c.weight for c in convs]), torch.cat([c.bias for c in convs])
-    return FusedConv(weight, bias)
+    weight = torch.cat([c.weight for c in convs])
+    return FusedConv(weight, torch.cat([c.bias for c in convs if c.bias is not None]))
 
 
-def same(name: str, layer: nn.Module, dtype: torch.dtype) -> nn.Module:
+def convert_unchanged(name: str, layer: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy of a layer that has nothing to gain."""
     return copy.deepcopy(layer)
-
-
-CONVERSIONS = {
-    ConvUnit: fold,
-    nn.Sequential: chain,
-    Inception: module,
-    NaiveInception: module,
-    nn.Linear: lambda name, layer, dtype: FusedLinear(layer),
-    nn.LocalResponseNorm: lambda name, norm, dtype: FusedResponseNorm(norm),
-    nn.Dropout: lambda name, dropout, dtype: nn.Identity(),
-    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity), same),
-}
 
 
 def affine_of(function: Callable) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale and shift, (3,) each, of a function that is affine in each of 3 channels."""
     shift = function(torch.zeros(1, 3, 1, 1)).flatten()
     return function(torch.ones(1, 3, 1, 1)).flatten() - shift, shift
+
+
+# --- the 1×1 convolutions of a module as one, in training too
+
+
+class MergedInception(Inception):
+    """An Inception module that computes the 1×1 convolutions of its input as one, see `merge_ones`."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        paths = [(name, [path] if name == "one" else list(path.children())) for name, path in self.named_children()]
+        firsts = [layers.pop(0) for name, layers in paths if name != "pool"]
+        reduced = merged([unit for unit in firsts if isinstance(unit, ConvUnit)], x)
+        outputs = []
+        for name, layers in paths:
+            y = x if name == "pool" else reduced.pop(0)
+            for layer in layers:
+                y = layer(y)
+            outputs.append(y)
+        return torch.cat(outputs, dim=1)
+
+
+def merged(units: list[ConvUnit], x: torch.Tensor) -> list[torch.Tensor]:
+    """The outputs of 1×1 units that read one input, computed as one convolution, one batch norm and one ReLU.
+
+    Each filter, and each channel of a batch norm, works by itself. So it makes no difference, in training neither, if
+    the weights of several stand one behind the other; gradients and running statistics go back to where they belong.
+    """
+    if not units:
+        return []
+    convs, norms = [unit.conv for unit in units], [unit.bn for unit in units if hasattr(unit, "bn")]
+
+    def joined(modules: Sequence[nn.Module], name: str) -> torch.Tensor | None:
+        parts = [getattr(module, name) for module in modules]
+        return None if parts[0] is None else torch.cat(parts)
+
+    y = F.conv2d(x, torch.cat([conv.weight for conv in convs]), joined(convs, "bias"))
+    widths = [conv.out_channels for conv in convs]
+    if norms:
+        training, first = norms[0].training, norms[0]
+        mean, var = joined(norms, "running_mean"), joined(norms, "running_var")
+        scale, shift = joined(norms, "weight"), joined(norms, "bias")
+        y = F.batch_norm(y, mean, var, scale, shift, training, first.momentum or 0.0, first.eps)
+        if training:
+            keep_statistics(norms, mean, var)
+    return list(F.relu_(y).split(widths, dim=1))
+
+
+def keep_statistics(norms: list[nn.BatchNorm2d], mean: torch.Tensor | None, var: torch.Tensor | None) -> None:
+    """Give each batch norm its part of the running statistics of all, one behind the other."""
+    widths = [norm.num_features for norm in norms]
+    for name, joined in (("running_mean", mean), ("running_var", var)):
+        if joined is not None:
+            for norm, values in zip(norms, joined.split(widths), strict=True):
+                getattr(norm, name).copy_(values)
+    for norm in norms:
+        if norm.num_batches_tracked is not None:
+            norm.num_batches_tracked += 1
+
+
+def merge_ones(model: nn.Module, on: bool = True) -> nn.Module:
+    """Let every Inception module compute its 1×1 convolutions of the input as one; returns the model.
+
+    The modules become `MergedInception`, or `Inception` again, and their weights stay where they are, so that state
+    dicts are the same either way. Hooks on the units that are merged are not called. Raises ValueError for a model
+    without Inception modules.
+    """
+    modules = [module for module in model.modules() if type(module) in (Inception, MergedInception)]
+    if not modules:
+        raise ValueError(
+            f"model must have Inception modules for their 1×1 convolutions to be merged, got {type(model)}"
+        )
+    for module in modules:
+        module.__class__ = MergedInception if on else Inception
+    return model
+
+
+CONVERSIONS: dict[type[nn.Module], Callable[[str, Any, torch.dtype], nn.Module]] = {
+    ConvUnit: fold,
+    nn.Sequential: convert_sequential,
+    Inception: convert_inception,
+    MergedInception: convert_inception,
+    NaiveInception: convert_inception,
+    nn.Linear: lambda name, layer, dtype: FusedLinear(layer),
+    nn.LocalResponseNorm: lambda name, norm, dtype: FusedResponseNorm(norm),
+    nn.Dropout: lambda name, dropout, dtype: nn.Identity(),
+    **dict.fromkeys((nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.Flatten, nn.Identity), convert_unchanged),
+}

@@ -5,12 +5,13 @@ side by side.
 """
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-ONEDNN = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
+ONEDNN: Any = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
 SHAPES_KEPT = 4  # for so many shapes of the input a convolution keeps its weights packed
 
 
@@ -22,19 +23,27 @@ class FusedConv(nn.Module):
     """
 
     def __init__(
-        self, weight, bias=None, *, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups: int = 1, relu: bool = True
+        self,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        *,
+        stride: tuple[int, ...] = (1, 1),
+        padding: str | tuple[int, ...] = (0, 0),
+        dilation: tuple[int, ...] = (1, 1),
+        groups: int = 1,
+        relu: bool = True,
     ):
         super().__init__()
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
         self.stride, self.padding, self.dilation, self.groups, self.relu = stride, padding, dilation, groups, relu
-        self.packed = {}
+        self.packed: dict[tuple, torch.Tensor] = {}
 
     @classmethod
     def like(cls, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None, relu: bool) -> "FusedConv":
         """A convolution that moves over the map as `conv` does, with other weights."""
-        how = dict(stride=conv.stride, padding=conv.padding, dilation=conv.dilation, groups=conv.groups)
-        return cls(weight, bias, **how, relu=relu)
+        stride, padding, dilation = conv.stride, conv.padding, conv.dilation
+        return cls(weight, bias, stride=stride, padding=padding, dilation=dilation, groups=conv.groups, relu=relu)
 
     @property
     def is_pointwise(self) -> bool:
@@ -61,7 +70,7 @@ class FusedConv(nn.Module):
             self.packed[key] = ONEDNN._reorder_convolution_weight(self.weight, *how, x.shape)
         return self.packed[key]
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"packed": {}}  # what is packed is neither copied nor pickled
 
     def extra_repr(self) -> str:
@@ -88,7 +97,7 @@ class FusedInception(nn.Module):
         self.merged, self.paths, self.spans = merged, nn.ModuleList(paths), spans
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        merged = None if self.merged is None else self.merged(x)
+        merged = x if self.merged is None else self.merged(x)
         reads = [x if span is None else merged[:, slice(*span)] for span in self.spans]  # a slice is no copy
         return torch.cat([path(part) for path, part in zip(self.paths, reads, strict=True)], dim=1)
 
@@ -120,6 +129,9 @@ class FusedResponseNorm(nn.Module):
 class FusedInput(nn.Module):
     """Images as the twin wants them: in its layout and type and, if scale and shift are given, x · scale + shift."""
 
+    scale: torch.Tensor | None
+    shift: torch.Tensor | None
+
     def __init__(self, dtype: torch.dtype, scale: torch.Tensor | None, shift: torch.Tensor | None):
         super().__init__()
         self.dtype = dtype
@@ -127,7 +139,7 @@ class FusedInput(nn.Module):
         self.register_buffer("shift", None if shift is None else shift.view(-1, 1, 1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if self.scale is not None:
+        if self.scale is not None and self.shift is not None:
             x = torch.addcmul(self.shift, x, self.scale)
         return x.to(self.dtype, memory_format=torch.channels_last)
 

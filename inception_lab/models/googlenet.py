@@ -3,18 +3,16 @@
 Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842. Tensors are (N, C, H, W).
 """
 
-import re
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from inception_lab.models.blocks import AuxiliaryHead, ConvUnit, Inception, NaiveInception, ResidualInception
-from inception_lab.models.designs import DESIGNS, MODULES, Design, Row
+from inception_lab.common.checks import check_whole
+from inception_lab.models.blocks import AuxiliaryHead, ConvUnit, Inception, MakeUnit, NaiveInception, ResidualInception
+from inception_lab.models.designs import Design, Row, smallest_input, walk
 from inception_lab.models.initialization import INITIALIZATIONS
 
 
@@ -48,9 +46,7 @@ class GoogLeNet(nn.Module):
         if not isinstance(design, Design):
             raise ValueError(f"design must be a Design, got {design!r}; inception_lab.build takes a name")
         num_classes = design.num_classes if num_classes is None else num_classes
-        for name, value in dict(num_classes=num_classes, in_channels=in_channels).items():
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+        num_classes, in_channels = check_whole("num_classes", num_classes), check_whole("in_channels", in_channels)
         if aux and not design.aux_after:
             raise ValueError("aux=True, but this design has no auxiliary heads (aux_after is empty)")
         if design.transform_input and in_channels != 3:
@@ -61,31 +57,26 @@ class GoogLeNet(nn.Module):
         aux = bool(design.aux_after) if aux is None else aux
         unit = partial(ConvUnit, bias=design.bias, batch_norm=design.norm == "batch", eps=design.batch_norm_eps)
 
-        channels = in_channels
         self.stages: list[str] = []  # the names of the submodules that an image passes, in order
         self.heads: dict[str, str] = {}  # stage → the auxiliary head that reads its output
-        for row in design.table:
+        for row, channels, out_channels, _ in walk(design.table, in_channels):
             lrn = design.norm == "lrn" and row.stage == "conv2"
             if lrn:
                 self._add("norm1", local_response_norm())
-            stage, channels = build_stage(row, channels, design, unit)
-            self._add(row.stage, stage)
+            self._add(row.stage, build_stage(row, channels, design, unit))
             if lrn:
                 self._add("norm2", local_response_norm())
             if aux and row.stage in design.aux_after:
                 self.heads[row.stage] = f"aux{len(self.heads) + 1}"
+                adaptive = design.aux_pool == "adaptive"
                 head = AuxiliaryHead(
-                    channels,
-                    num_classes,
-                    dropout=design.aux_dropout,
-                    adaptive=design.aux_pool == "adaptive",
-                    unit=unit,
+                    out_channels, num_classes, dropout=design.aux_dropout, adaptive=adaptive, unit=unit
                 )
                 self.add_module(self.heads[row.stage], head)
         # The paper's 7×7 average pool, for a map of any size.
         self._add("avg_pool", nn.AdaptiveAvgPool2d(design.final_map))
         self._add("flatten", nn.Flatten())
-        channels *= design.final_map**2
+        channels = out_channels * design.final_map**2
         if design.hidden:
             self._add("fc", nn.Sequential(OrderedDict(linear=nn.Linear(channels, design.hidden), relu=nn.ReLU())))
             channels = design.hidden
@@ -110,55 +101,35 @@ class GoogLeNet(nn.Module):
         return Outputs(x, **auxiliary) if auxiliary else x
 
 
-def build_stage(row: Row, in_channels: int, design: Design, unit) -> tuple[nn.Module, int]:
-    """The module that a row of the table describes, and its number of output channels."""
+def build_stage(row: Row, in_channels: int, design: Design, unit: MakeUnit) -> nn.Module:
+    """The module that a row of the table describes; it has `row.out_channels(in_channels)` channels."""
     if row.type == "max pool":
         padding = row.patch // 2 if design.pool_rounding == "padded" else 0
-        pool = nn.MaxPool2d(row.patch, row.stride, padding, ceil_mode=design.pool_rounding == "up")
-        return pool, in_channels
-    if row.type == "inception":
-        options = dict(pool=row.pool, unit=unit, separable=design.separable)
-        options |= dict(three_by_three=design.three_by_three, five_by_five=design.five_by_five)
-        if design.residual and row.stride == 1:
-            module = ResidualInception(in_channels, row.widths, **options)
-        else:
-            module = Inception(in_channels, row.widths, stride=row.stride, **options)
-        return module, module.out_channels
+        return nn.MaxPool2d(row.patch, row.stride, padding, ceil_mode=design.pool_rounding == "up")
     if row.type == "naive":
-        module = NaiveInception(in_channels, row.one, row.three, row.five, unit=unit)
-        return module, module.out_channels
+        return NaiveInception(in_channels, row.one, row.three, row.five, unit=unit)
+    if row.type == "inception":
+        is_residual = design.residual and row.stride == 1
+        make = ResidualInception if is_residual else partial(Inception, stride=row.stride)
+        return make(
+            in_channels,
+            row.widths,
+            three_by_three=design.three_by_three,
+            five_by_five=design.five_by_five,
+            separable=design.separable,
+            pool=row.pool,
+            unit=unit,
+        )
     width = row.three or row.channels
-    fan_in = row.three_reduce or in_channels
-    conv = unit(fan_in, width, row.patch, row.stride, depth_multiplier=row.depth_multiplier)
+    conv = unit(row.three_reduce or in_channels, width, row.patch, row.stride, depth_multiplier=row.depth_multiplier)
     if not row.three_reduce:
-        return conv, width
-    return nn.Sequential(OrderedDict(reduce=unit(in_channels, row.three_reduce, 1), conv=conv)), width
+        return conv
+    return nn.Sequential(OrderedDict(reduce=unit(in_channels, row.three_reduce, 1), conv=conv))
 
 
 def local_response_norm() -> nn.LocalResponseNorm:
     """Local response normalization over 5 channels, with the constants of BVLC's Caffe reproduction."""
     return nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)
-
-
-def smallest_input(design: Design) -> int:
-    """The side in pixels of the smallest square image that leaves every stage at least one pixel."""
-    size = 1
-    while not _fits(design, size):
-        size += 1
-    return size
-
-
-def _fits(design: Design, size: int) -> bool:
-    for row in design.table:
-        if row.type == "max pool" and design.pool_rounding == "up":
-            size = -(-(size - row.patch) // row.stride) + 1  # a window may reach over the edge
-        elif row.type not in MODULES:
-            size = (size + 2 * (row.patch // 2) - row.patch) // row.stride + 1
-        elif row.stride > 1:
-            size = (size - 1) // row.stride + 1
-        if size < 1:
-            return False
-    return True
 
 
 def check_images(x: torch.Tensor, channels: int, smallest: int) -> None:
@@ -179,61 +150,3 @@ def imagenet_to_tensorflow(x: torch.Tensor) -> torch.Tensor:
     mean = x.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     deviation = x.new_tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     return (x * deviation + mean - 0.5) / 0.5
-
-
-TORCHVISION_NAMES = [  # torchvision's name (a pattern) and ours
-    (r"^conv2\.", "conv2.reduce."),
-    (r"^conv3\.", "conv2.conv."),
-    (r"^inception(\d\w)\.", r"inception_\1."),
-    (r"\.branch1\.", ".one."),
-    (r"\.branch2\.0\.", ".three.reduce."),
-    (r"\.branch2\.1\.", ".three.conv."),
-    (r"\.branch3\.0\.", ".five.reduce."),
-    (r"\.branch3\.1\.", ".five.conv."),
-    (r"\.branch4\.1\.", ".pool.project."),
-    (r"^fc\.", "linear."),
-]
-
-
-def from_torchvision(state_dict: Mapping[str, torch.Tensor], *, transform_input: bool = False) -> GoogLeNet:
-    """The torchvision design with the weights of torchvision's `googlenet`, and so with its logits.
-
-    state_dict: of `torchvision.models.googlenet`, with or without auxiliary heads, for any number of classes.
-    transform_input: what the torchvision model has under that name. torchvision sets it for its released
-        ImageNet weights, so set it with those; a state dict does not hold it.
-
-    Returns the model in training mode, as PyTorch constructs modules. Raises ValueError for a state dict that
-    is not torchvision's GoogLeNet, naming the first tensors that do not fit, in this library's names.
-    """
-    if not isinstance(state_dict, Mapping):
-        kind = type(state_dict).__name__
-        raise ValueError(f"state_dict must be what a model's state_dict() returns, got {kind}")
-    weights = {ours(name): tensor for name, tensor in state_dict.items()}
-    for name in ("conv1.conv.weight", "linear.weight"):
-        if name not in weights:
-            raise ValueError(f"state_dict is not torchvision's googlenet: it has nothing for {name}")
-    model = GoogLeNet(
-        replace(DESIGNS["googlenet-torchvision"], transform_input=transform_input, initialization="pytorch"),
-        num_classes=weights["linear.weight"].shape[0],
-        in_channels=weights["conv1.conv.weight"].shape[1],
-        aux="aux1.fc1.weight" in weights,
-    )
-    wrong = [name for name, t in model.state_dict().items() if name not in weights or weights[name].shape != t.shape]
-    wrong += [name for name in weights if name not in model.state_dict()]
-    if wrong:
-        first = ", ".join(wrong[:3])
-        raise ValueError(
-            f"state_dict is not torchvision's googlenet: {len(wrong)} tensors are missing, have another shape or are "
-            f"too many, the first of them {first}"
-        )
-    model.to(weights["linear.weight"].dtype).load_state_dict(weights)
-    return model
-
-
-def ours(name: str) -> str:
-    """Our name for a parameter of torchvision's GoogLeNet."""
-    for pattern, replacement in TORCHVISION_NAMES:
-        name, changed = re.subn(pattern, replacement, name)
-        if changed and name.startswith("conv2.reduce."):
-            break  # torchvision's conv2 is our conv2.reduce, and its conv3 our conv2.conv
-    return name

@@ -6,12 +6,12 @@
 What torchvision or timm has is taken from there, with new weights: nothing is downloaded.
 """
 
-import difflib
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import nn
 
+from inception_lab.common.checks import check_whole, closest
 from inception_lab.models import classics
 from inception_lab.models.designs import DESIGNS, Design
 from inception_lab.models.googlenet import GoogLeNet
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     source: str
 
 
-def build(name: str, num_classes: int | None = None, **options) -> nn.Module:
+def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Module:
     """The network of that name with new weights, in training mode.
 
     name: one of `names()`. num_classes: the published number by default (1000, or 10 for CIFAR networks).
@@ -37,9 +37,7 @@ def build(name: str, num_classes: int | None = None, **options) -> nn.Module:
     """
     make = entry(name).make
     if num_classes is not None:
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(f"num_classes must be a whole number of at least 1, got {num_classes!r}")
-        options["num_classes"] = num_classes
+        options["num_classes"] = check_whole("num_classes", num_classes)
     return make(**options)
 
 
@@ -52,20 +50,21 @@ def entry(name: str) -> Entry:
     """The zoo's entry of that name; ValueError for an unknown one, offering the closest."""
     if name in ZOO:
         return ZOO[name]
-    close = difflib.get_close_matches(str(name).lower().replace("_", "-"), ZOO, n=3, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(close)}?" if close else "."
+    hint = closest(name, ZOO, most=3).replace("'", "") or "."
     raise ValueError(f"name {name!r} is not in the zoo{hint} All names: {', '.join(ZOO)}")
 
 
 def _googlenet(design: Design) -> Callable[..., nn.Module]:
-    def make(*, num_classes: int | None = None, aux: bool | None = None, in_channels: int = 3, **departures):
+    def make(
+        *, num_classes: int | None = None, aux: bool | None = None, in_channels: int = 3, **departures: Any
+    ) -> nn.Module:
         return GoogLeNet(vary(design, **departures), num_classes, in_channels=in_channels, aux=aux)
 
     return make
 
 
-def _torchvision(model: str, **defaults) -> Callable[..., nn.Module]:
-    def make(**options):
+def _torchvision(model: str, **defaults: Any) -> Callable[..., nn.Module]:
+    def make(**options: Any) -> nn.Module:
         import torchvision  # here, so that a name from elsewhere does not wait for it
 
         return getattr(torchvision.models, model)(weights=None, **defaults | options)
@@ -74,7 +73,7 @@ def _torchvision(model: str, **defaults) -> Callable[..., nn.Module]:
 
 
 def _timm(model: str) -> Callable[..., nn.Module]:
-    def make(**options):
+    def make(**options: Any) -> nn.Module:
         import timm  # here, because importing it takes seconds
 
         return timm.create_model(model, pretrained=False, **options)
@@ -105,7 +104,7 @@ GOOGLENETS = {
     "inception-v2": (224, "Ioffe & Szegedy 2015, arXiv:1502.03167, Figure 5"),
 }
 
-ZOO = {
+ZOO: dict[str, Entry] = {
     "alexnet-2012": Entry(classics.alexnet_2012, 227, "Krizhevsky et al. 2012"),
     "alexnet": Entry(_torchvision("alexnet"), 224, "Krizhevsky 2014, arXiv:1404.5997"),
     "zfnet": Entry(classics.zfnet, 224, "Zeiler & Fergus 2013, arXiv:1311.2901"),

@@ -1,4 +1,8 @@
-"""The course's figures, in one style. Each function draws what it is given, on the axes it is given."""
+"""The course's figures, in one style: each function draws what it is given, and no figure computes what it shows.
+
+plots.use_style()                     # at the top of a notebook
+plots.draw_network(model), plots.study(frame), plots.module_cost()
+"""
 
 from inception_lab.plots.architecture import draw_module, draw_network, impulse_responses, path_images, receptive_fields
 from inception_lab.plots.costs import (
@@ -6,6 +10,7 @@ from inception_lab.plots.costs import (
     error_against_cost,
     object_and_kernels,
     path_costs,
+    roofline,
     share_of_variance,
     tuning_curves,
 )
@@ -20,7 +25,50 @@ from inception_lab.plots.lens import (
     tuning_by_path,
 )
 from inception_lab.plots.plane import accuracy_cost, frontier, with_notes
-from inception_lab.plots.speed import roofline
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
 from inception_lab.plots.widgets import costs_by_path, module_cost
+
+__all__ = [
+    "HIGHLIGHT",
+    "INK",
+    "LIGHT",
+    "PATHS",
+    "PATH_LABELS",
+    "QUIET",
+    "accuracy_cost",
+    "attributions",
+    "by_stage",
+    "confusion",
+    "cost_by_module",
+    "costs_by_path",
+    "crop_boxes",
+    "crop_ladders",
+    "draw_module",
+    "draw_network",
+    "error_against_cost",
+    "filters",
+    "frontier",
+    "image_grid",
+    "impulse_responses",
+    "module_cost",
+    "object_and_kernels",
+    "path_costs",
+    "path_images",
+    "path_maps",
+    "picture_rows",
+    "preferred_scales",
+    "ramp",
+    "receptive_fields",
+    "reliability",
+    "roofline",
+    "run_curves",
+    "scores",
+    "share_of_variance",
+    "study",
+    "titled_images",
+    "tuning_by_path",
+    "tuning_curves",
+    "use_style",
+    "with_notes",
+]

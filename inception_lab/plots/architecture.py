@@ -1,17 +1,21 @@
 """Figures of networks and modules, drawn from the model that they are about."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 
 from inception_lab.costs.counting import count
 from inception_lab.models.blocks import Inception, NaiveInception
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_bar, ramp
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, panels, path_bar, ramp
 
 
-def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax=None):
-    """Draw a module from its own layers: a column a path, a box a layer, channels on every box.
+def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax: Axes | None = None) -> Axes:
+    """Draw a module from its own layers: one column per path, one box per layer, channels on every box.
 
     in_channels, size: channels and side of the input map; the box labels come from running the module.
     Returns the axes.
@@ -23,28 +27,28 @@ def draw_module(module: Inception | NaiveInception, in_channels: int, size: int 
     for x, path in enumerate(paths):
         column = layers[layers["name"].str.split(".").str[0] == path]
         y, previous = 1.0, (x, 0.25)
+        layer: Any
         for layer in column.itertuples():
             kind = "max pool" if layer.operation == "MaxPool2d" else "avg pool" if "Pool" in layer.operation else "conv"
-            _box(ax, x, y, f"{layer.kernel} {kind}\n{layer.output[0]} channels", PATHS[path])
+            label = f"{layer.kernel} {kind}\n{layer.output[0]} channels"
+            _box(ax, x, y, 0.72, 0.5, label, 9, fc=PATHS[path] + "38", ec=PATHS[path], lw=1.5)
             _arrow(ax, previous, (x, y - 0.3))
             previous, y = (x, y + 0.3), y + 1.0
         _arrow(ax, previous, (x, 2.75))
-    middle = (len(paths) - 1) / 2
-    _bar(ax, middle, 0.0, len(paths), f"input: {in_channels} channels, {size}×{size}")
-    _bar(
-        ax,
-        middle,
-        3.0,
-        len(paths),
-        f"concatenation: {module.out_channels} channels, {layers.iloc[-1].output[1]}×{layers.iloc[-1].output[2]}",
-    )
+    _, height, width = layers.iloc[-1].output
+    ends = {
+        0: f"input: {in_channels} channels, {size}×{size}",
+        3: f"concatenation: {module.out_channels} channels, {height}×{width}",
+    }
+    for y, label in ends.items():
+        _box(ax, (len(paths) - 1) / 2, y, len(paths) - 0.2, 0.4, label, 10, fc="#eeeeee", ec=QUIET)
     ax.set(xlim=(-0.6, len(paths) - 0.4), ylim=(-0.4, 3.4))
     ax.axis("off")
     return ax
 
 
-def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
-    """Draw a network from its own layers: a bar a stage, as high as its map's side, striped by path.
+def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224), ax: Axes | None = None) -> Axes:
+    """Draw a network from its own layers: one bar per stage, as high as its map's side, striped by path.
 
     The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
     channels; a gray bar has no paths. Stages that change neither map nor channels (normalization, flattening,
@@ -53,7 +57,7 @@ def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
     ax = ax or plt.subplots(figsize=(11, 3.8))[1]
     stages = count(model, input_size).by_stage()
     stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
-    for x, (stage, row) in enumerate(stages.iterrows()):
+    for x, (stage, row) in enumerate((str(name), row) for name, row in stages.iterrows()):
         channels, side = row.output[0], row.output[1] if len(row.output) == 3 else 1
         height, bottom = np.log2(side) + 1, 0.0
         for path, share in _path_shares(getattr(model, stage)).items():
@@ -74,44 +78,30 @@ def draw_network(model: nn.Module, input_size=(3, 224, 224), ax=None):
 def _path_shares(stage: nn.Module) -> dict[str, float]:
     if not isinstance(stage, Inception):
         return {"": 1.0}
-    widths = {}
+    widths: dict[str, int] = {}
     for path, module in stage.named_children():
         convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
         widths[path] = convolutions[-1].out_channels if convolutions else stage.out_channels - sum(widths.values())
     return {path: width / stage.out_channels for path, width in widths.items()}
 
 
-def _box(ax, x, y, text, color):
-    box = FancyBboxPatch((x - 0.36, y - 0.25), 0.72, 0.5, boxstyle="round,pad=0.03", fc=color + "38", ec=color, lw=1.5)
-    ax.add_patch(box)
-    ax.text(x, y, text, ha="center", va="center", fontsize=9, color=INK)
+def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, size: float, **style: Any) -> None:
+    """A rounded box around a center, with text of so many points in it."""
+    ax.add_patch(FancyBboxPatch((x - width / 2, y - height / 2), width, height, boxstyle="round,pad=0.03", **style))
+    ax.text(x, y, text, ha="center", va="center", fontsize=size, color=INK)
 
 
-def _bar(ax, x, y, width, text):
-    ax.add_patch(
-        FancyBboxPatch(
-            (x - width / 2 + 0.1, y - 0.2),
-            width - 0.2,
-            0.4,
-            boxstyle="round,pad=0.03",
-            fc="#eeeeee",
-            ec=QUIET,
-        )
-    )
-    ax.text(x, y, text, ha="center", va="center", color=INK)
-
-
-def _arrow(ax, start, end):
+def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     ax.annotate("", end, start, arrowprops=dict(arrowstyle="->", color=QUIET, lw=1.2))
 
 
-def impulse_responses(responses: dict):
+def impulse_responses(responses: dict[str, Array]) -> Figure:
     """Draw what each path makes of a single bright pixel, with the number of pixels it reached.
 
     responses: path name → (H, W) tensor. Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(responses), figsize=(9, 2.6), squeeze=False)
-    for ax, (path, response) in zip(axes[0], responses.items(), strict=True):
+    figure, drawn = panels(responses, 9, 2.6)
+    for ax, path, response in drawn:
         reached = np.asarray(response) > 0
         ax.imshow(reached, cmap=ramp(PATHS[path]), vmin=0, vmax=1)
         ax.set_title(f"{PATH_LABELS[path]}: {reached.sum()} pixel{'s' if reached.sum() > 1 else ''}", loc="center")
@@ -121,7 +111,7 @@ def impulse_responses(responses: dict):
     return figure
 
 
-def path_images(photograph, responses: dict):
+def path_images(photograph: Array, responses: dict[str, Array]) -> Figure:
     """Draw a photograph (H, W, 3) and what each path makes of it: path name → (H, W) tensor. Returns the figure."""
     figure, axes = plt.subplots(1, len(responses) + 1, figsize=(11, 2.6))
     axes[0].imshow(photograph)
@@ -135,7 +125,7 @@ def path_images(photograph, responses: dict):
     return figure
 
 
-def receptive_fields(photograph, fields: dict):
+def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
     """Draw receptive fields over a square gray photograph (H, W), each as if its unit stood exactly in the middle.
 
     fields: stage → side of its field in pixels. On the left those that fit into the photograph, on the right, at

@@ -1,21 +1,28 @@
-"""Figures of costs, sizes and scales."""
+"""Figures of costs, sizes, scales and seconds."""
+
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Rectangle
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from inception_lab.plots.style import HIGHLIGHT, PATH_LABELS, PATHS, QUIET
+from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, Array, draw_box
+
+COSTS = {"MACs": (1e9, "billion MACs per image"), "parameters": (1e6, "million parameters")}  # unit and label
 
 
-def cost_by_module(macs):
-    """Draw the MACs of successive modules, a line a column of the DataFrame `macs`. Returns the axes."""
-    ax = (macs / 1e6).plot(marker="o", xlabel="module", ylabel="million MACs", ylim=(0, None), xticks=macs.index)
+def cost_by_module(macs: pd.DataFrame) -> Axes:
+    """Draw the MACs of successive modules, one line per column of `macs`. Returns the axes."""
+    ax = (macs / 1e6).plot(marker="o", xlabel="module", ylabel="million MACs", xticks=list(macs.index))
+    ax.set_ylim(0, None)
     ax.set_title(f"MACs of each of {len(macs)} modules in a row")
     return ax
 
 
-def path_costs(costs):
-    """Draw the MACs of a naive and a reduced module, a bar a module, striped by path. Returns the axes.
+def path_costs(costs: pd.DataFrame) -> Axes:
+    """Draw the MACs of a naive and a reduced module, one bar each, striped by path. Returns the axes.
 
     costs: what `costs_by_path` gives.
     """
@@ -26,8 +33,8 @@ def path_costs(costs):
     return ax
 
 
-def error_against_cost(ladder):
-    """Draw top-5 error against MACs and against parameters, both on logarithmic axes, a color a test setting.
+def error_against_cost(ladder: pd.DataFrame) -> Figure:
+    """Draw top-5 error against MACs and against parameters, on logarithmic axes, one color per test setting.
 
     ladder: DataFrame with the columns network, setting, MACs, parameters, error; two settings. The first one's
     points are labeled on their left (the costliest network's is not: it is crowded), the second one's on their
@@ -35,9 +42,7 @@ def error_against_cost(ladder):
     """
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
     crowded = ladder.loc[ladder["MACs"] == ladder["MACs"].max(), "network"].iloc[0]
-    for ax, (column, unit, label) in zip(
-        axes, [("MACs", 1e9, "billion MACs an image"), ("parameters", 1e6, "million parameters")], strict=True
-    ):
+    for ax, (column, (unit, label)) in zip(axes, COSTS.items(), strict=True):
         for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
             place = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
@@ -56,7 +61,7 @@ def error_against_cost(ladder):
     return figure
 
 
-def object_and_kernels(photograph, box, kernels: dict):
+def object_and_kernels(photograph: Array, box: Sequence[int], kernels: Mapping[int, Array]) -> Figure:
     """Draw a gray photograph (H, W), a square box (top, left, side) in it, and kernels by size.
 
     The kernels are to scale among themselves, not with the photograph. Returns the figure.
@@ -65,7 +70,7 @@ def object_and_kernels(photograph, box, kernels: dict):
     sizes = list(kernels)
     figure, axes = plt.subplots(1, len(kernels) + 1, figsize=(9, 3), width_ratios=[1.3 * max(sizes), *sizes])
     axes[0].imshow(photograph)
-    axes[0].add_patch(Rectangle((left, top), side, side, fill=False, ec=HIGHLIGHT, lw=2))
+    draw_box(axes[0], (left, top, left + side, top + side), ec=HIGHLIGHT, lw=2)
     axes[0].set_title(f"the object: {side} pixels wide", loc="center")
     for ax, (size, kernel) in zip(axes[1:], kernels.items(), strict=True):
         ax.imshow(kernel)
@@ -75,8 +80,8 @@ def object_and_kernels(photograph, box, kernels: dict):
     return figure
 
 
-def tuning_curves(scores):
-    """Draw the score of fixed kernels against the size of the object: a line a kernel, a filled dot where it is found.
+def tuning_curves(scores: pd.DataFrame) -> Axes:
+    """Draw the score of fixed kernels against the size of the object: one line per kernel, filled where it is found.
 
     scores: DataFrame with the columns kernel, size (pixels), on (best score on the object), elsewhere.
     Returns the axes.
@@ -95,7 +100,7 @@ def tuning_curves(scores):
     return ax
 
 
-def share_of_variance(curves: dict, title: str, ax=None):
+def share_of_variance(curves: dict[str, Array], title: str, ax: Axes | None = None) -> Axes:
     """Draw the share of variance of the n best combinations: name → cumulative shares. Returns the axes."""
     ax = ax or plt.subplots()[1]
     for name, shares in curves.items():
@@ -103,5 +108,23 @@ def share_of_variance(curves: dict, title: str, ax=None):
     ax.axhline(95, color=QUIET, lw=0.8, ls="--")
     ax.set(xscale="log", xlabel="number of combinations", ylabel="share of variance (%)", title=title)
     ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend()
+    return ax
+
+
+def roofline(ax: Axes, layers: pd.DataFrame, peak: float, bandwidth: float) -> Axes:
+    """Each layer's speed against its work per byte, under the two limits of the machine.
+
+    layers: macs, bytes, seconds and kernel, one row per layer. peak: multiply-accumulates a
+    second. bandwidth: bytes per second. Returns the axes.
+    """
+    intensity, speed = layers["macs"] / layers["bytes"], layers["macs"] / layers["seconds"] / 1e9
+    reach = np.geomspace(min(intensity.min(), peak / bandwidth) / 2, intensity.max() * 2, 100)
+    ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK)
+    colors = dict(zip(sorted(layers["kernel"].unique()), (QUIET, HIGHLIGHT, "#8C6D1F", "#3B6EA8"), strict=False))
+    for kernel, color in colors.items():
+        chosen = layers["kernel"] == kernel
+        ax.scatter(intensity[chosen], speed[chosen], color=color, label=f"{kernel} convolution", s=24)
+    ax.set(xscale="log", yscale="log", xlabel="MACs per byte that has to move", ylabel="billion MACs per second")
     ax.legend()
     return ax

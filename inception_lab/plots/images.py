@@ -1,25 +1,31 @@
 """Images in rows, with titles, boxes and crops."""
 
-import matplotlib.pyplot as plt
+from collections.abc import Sequence
+
 import numpy as np
-from matplotlib.patches import Rectangle
+from matplotlib.figure import Figure
 
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, Array, draw_box, image_axes, panels, show
+
+Boxes = Sequence[Sequence[float]] | np.ndarray  # (left, top, right, bottom) each
 
 
-def titled_images(images, titles: list[str], columns: int = 6):
+def titled_images(images: Array, titles: list[str], columns: int = 6) -> Figure:
     """Draw images, uint8 (N, 3, H, W), with a title each, so many in a row. Returns the figure."""
     rows = -(-len(titles) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(1.75 * columns, 2.15 * rows), squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
+    figure, axes = image_axes(rows, columns, 1.75 * columns, 2.15 * rows)
     for ax, image, title in zip(axes.flat, images, titles, strict=False):
-        ax.imshow(np.asarray(image).transpose(1, 2, 0))
-        ax.set_title(title, fontsize=8, loc="center")
+        show(ax, image, title)
     return figure
 
 
-def image_grid(images, titles=None, boxes=None, columns: int = 8, side: float = 1.15):
+def image_grid(
+    images: Sequence[Array] | Array,
+    titles: Sequence[str] | None = None,
+    boxes: Sequence[Boxes] | None = None,
+    columns: int = 8,
+    side: float = 1.15,
+) -> Figure:
     """Draw images (H, W, 3) in rows of `columns`, each with its title. Returns the figure.
 
     boxes: for each image, (left, top, right, bottom) in pixels of rectangles to draw on it, numbered if there are
@@ -27,15 +33,12 @@ def image_grid(images, titles=None, boxes=None, columns: int = 8, side: float = 
     """
     rows = -(-len(images) // columns)
     high = side + (0.35 if titles else 0.05)
-    figure, axes = plt.subplots(rows, columns, figsize=(side * columns, high * rows), squeeze=False)
-    for ax in axes.flat:
-        ax.axis("off")
+    figure, axes = image_axes(rows, columns, side * columns, high * rows)
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         ax.imshow(image)
         for number, (left, top, right, bottom) in enumerate(boxes[i] if boxes else (), 1):
-            corner, size = (left - 0.5, top - 0.5), (right - left, bottom - top)
-            ax.add_patch(Rectangle(corner, *size, fill=False, ec=HIGHLIGHT, lw=1.2))
-            if len(boxes[i]) > 1:
+            draw_box(ax, (left - 0.5, top - 0.5, right - 0.5, bottom - 0.5), ec=HIGHLIGHT, lw=1.2)
+            if boxes and len(boxes[i]) > 1:
                 box = dict(boxstyle="square,pad=0.1", fc="white", ec="none", alpha=0.8)
                 ax.text(left + 1, top + 1, number, ha="left", va="top", fontsize=6, color=INK, bbox=box)
         if titles:
@@ -43,22 +46,19 @@ def image_grid(images, titles=None, boxes=None, columns: int = 8, side: float = 
     return figure
 
 
-def crop_boxes(photograph, boxes: dict):
-    """Draw boxes (left, top, right, bottom), in pixels, on a photograph (H, W, 3), a panel a title.
+def crop_boxes(photograph: Array, boxes: dict[str, tuple[Boxes, Boxes]]) -> Figure:
+    """Draw boxes (left, top, right, bottom), in pixels, on a photograph (H, W, 3), one panel per title.
 
     boxes: title → (squares, views): the squares are drawn dashed, each a little smaller than the one before, so that
     edges in one place can be told apart; the views in light blue, and the last of them in orange. Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(boxes), figsize=(11, 2.7))
-    for ax, (title, (squares, views)) in zip(axes, boxes.items(), strict=True):
+    figure, drawn = panels(boxes, 11, 2.7)
+    for ax, title, (squares, views) in drawn:
         ax.imshow(photograph, alpha=0.6)
-        inset = [(box + 4 * i * np.array([1, 1, -1, -1])) for i, box in enumerate(np.asarray(squares))]
-        styles = [(box, dict(ec=INK, ls="--", lw=1.2)) for box in inset]
-        colors = [LIGHT] * (len(views) - 1) + [HIGHLIGHT]
-        styles += [(box, dict(ec=color, lw=1.5)) for box, color in zip(views, colors, strict=True)]
-        for (left, top, right, bottom), style in styles:
-            box = Rectangle((left, top), right - left, bottom - top, fill=False, clip_on=False, **style)
-            ax.add_patch(box)
+        for i, square in enumerate(np.asarray(squares)):
+            draw_box(ax, square + 4 * i * np.array([1, 1, -1, -1]), ec=INK, ls="--", lw=1.2, clip_on=False)
+        for view, color in zip(views, [LIGHT] * (len(views) - 1) + [HIGHLIGHT], strict=True):
+            draw_box(ax, view, ec=color, lw=1.5, clip_on=False)
         ax.set_title(title, fontsize=9, loc="center")
         ax.axis("off")
     return figure

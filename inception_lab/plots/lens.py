@@ -1,72 +1,85 @@
 """Figures of what is inside a trained network."""
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Rectangle
+import pandas as pd
+from matplotlib.figure import Figure
 
-from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, path_bar, ramp
+from inception_lab.plots.style import (
+    HIGHLIGHT,
+    INK,
+    PATH_LABELS,
+    PATHS,
+    QUIET,
+    Array,
+    draw_box,
+    image_axes,
+    panels,
+    path_bar,
+    ramp,
+    show,
+)
 
 
-def filters(rows: dict):
-    """Draw the filters of a first layer, a row a network: title → weights (C, 3, k, k). Returns the figure.
+def filters(rows: dict[str, Array]) -> Figure:
+    """Draw the filters of a first layer, one row per network: title → weights (C, 3, k, k). Returns the figure.
 
     Gray is 0, and each filter is scaled to its own largest weight.
     """
     count = max(len(weights) for weights in rows.values())
-    figure, axes = plt.subplots(len(rows), count, figsize=(0.62 * count, 0.85 * len(rows)), squeeze=False)
+    figure, axes = image_axes(len(rows), count, 0.62 * count, 0.85 * len(rows))
     for line, (title, weights) in zip(axes, rows.items(), strict=True):
         for ax, kernel in zip(line, np.asarray(weights), strict=False):
-            ax.imshow((kernel / abs(kernel).max() / 2 + 0.5).transpose(1, 2, 0))
-        for ax in line:
-            ax.axis("off")
+            show(ax, kernel / abs(kernel).max() / 2 + 0.5)
         line[0].set_title(title, fontsize=8)
     return figure
 
 
-def path_maps(photograph, maps: dict):
-    """Draw a photograph (H, W, 3) and, a row a path, some of its maps: path → (n, h, w). Returns the figure."""
+def path_maps(photograph: Array, maps: dict[str, Array]) -> Figure:
+    """Draw a photograph (H, W, 3) and, one row per path, some of its maps: path → (n, h, w). Returns the figure."""
     count = max(len(values) for values in maps.values())
-    figure, axes = plt.subplots(len(maps), count + 1, figsize=(1.05 * (count + 1), 1.1 * len(maps)))
+    figure, axes = image_axes(len(maps), count + 1, 1.05 * (count + 1), 1.1 * len(maps))
     for line, (path, values) in zip(axes, maps.items(), strict=True):
         line[0].imshow(photograph)
         line[0].set_title(PATH_LABELS[path], color=INK, fontsize=9)
         path_bar(line[0], path)
         for ax, value in zip(line[1:], np.asarray(values), strict=False):
             ax.imshow(value, cmap=ramp(PATHS[path]))
-        for ax in line:
-            ax.axis("off")
     return figure
 
 
-def picture_rows(rows: dict, titles: list[str] | None = None, side: float = 1.1):
+def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: float = 1.1) -> Figure:
     """Draw rows of images (N, 3, H, W) from 0 to 1, each row with its name on the left. Returns the figure.
 
     A row whose name is a path, or ends in one ("inception_4a.five"), has a bar in the path's color.
     """
     count = max(len(images) for images in rows.values())
-    figure, axes = plt.subplots(len(rows), count, figsize=(side * count + 1.3, side * len(rows) + 0.25), squeeze=False)
+    figure, axes = image_axes(len(rows), count, side * count + 1.3, side * len(rows) + 0.25)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
         line[0].text(-0.12, 0.5, name, ha="right", va="center", transform=line[0].transAxes, color=INK, fontsize=9)
         if (path := name.rpartition(".")[2]) in PATHS:
             path_bar(line[0], path)
         for ax, image in zip(line, images, strict=False):
-            ax.imshow(np.asarray(image).transpose(1, 2, 0))
-        for ax in line:
-            ax.axis("off")
+            show(ax, image)
     for ax, title in zip(axes[0], titles or [], strict=False):
         ax.set_title(title, fontsize=8, loc="center")
     return figure
 
 
-def tuning_by_path(panels: dict, label: str = "answer, as a share of the largest"):
-    """Draw tuning curves over the object's scale, a panel a title: title → (scales (S,), {path → curves (C, S)}).
+def tuning_by_path(
+    groups: dict[str, tuple[Array, dict[str, Array]]], label: str = "answer, as a share of the largest"
+) -> Figure:
+    """Draw tuning curves over the object's scale, one panel per title: title → (scales (S,), {path → curves (C, S)}).
 
-    A thin line a unit and a thick one for their mean, each unit divided by its largest answer. Returns the figure.
+    A thin line for each unit and a thick one for their mean, each unit divided by its largest answer. Returns the
+    figure.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.4), sharey=True, squeeze=False)
-    for ax, (title, (scales, curves)) in zip(axes[0], panels.items(), strict=True):
-        for path, units in curves.items():
-            units = np.asarray(units)
+    figure, drawn = panels(groups, 4.6 * len(groups), 3.4, sharey=True)
+    for ax, title, (scales, curves) in drawn:
+        for path, answers in curves.items():
+            units = np.asarray(answers)
             units = units[units.max(1) > 0] / units[units.max(1) > 0].max(1, keepdims=True)
             ax.plot(scales, units.T, color=PATHS[path], lw=0.5, alpha=0.25)
             ax.plot(scales, units.mean(0), color=PATHS[path], lw=2.5, label=PATH_LABELS[path])
@@ -74,21 +87,21 @@ def tuning_by_path(panels: dict, label: str = "answer, as a share of the largest
         ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
         ax.minorticks_off()
         ax.set(xlabel="side of the object, as a share of the image's")
-    axes[0, 0].set(ylabel=label)
-    axes[0, 0].legend(title="path", fontsize=8)
+    drawn[0][0].set(ylabel=label)
+    drawn[0][0].legend(title="path", fontsize=8)
     return figure
 
 
-def preferred_scales(panels: dict):
-    """Draw how much larger the objects are that one path prefers to another's, a panel a title.
+def preferred_scales(groups: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> Figure:
+    """Draw how much larger the objects are that one path prefers to another's, one panel per title.
 
-    title → (differences: DataFrame in octaves, a row a network and a column a module; verdict of `lens.scales`). A
-    dot a network, a line the mean with its 95 % interval, in color where it is clear. Returns the figure.
+    title → (differences: DataFrame in octaves, one row per network, one column per module; verdict of `lens.scales`).
+    A dot is a network, a line the mean with its 95 % interval, in color where it is clear. Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), sharex=True, sharey=True)
-    for ax, (title, (differences, verdict)) in zip(np.atleast_1d(axes), panels.items(), strict=True):
+    figure, drawn = panels(groups, 4.6 * len(groups), 3.6, sharex=True, sharey=True)
+    for ax, title, (differences, verdict) in drawn:
         for y, (module, row) in enumerate(verdict.iterrows()):
-            values = differences[module] if module in differences else differences.mean(axis=1)
+            values = differences[module] if module in differences.columns else differences.mean(axis=1)
             color = HIGHLIGHT if row["clear"] else INK
             ax.plot(values, [y] * len(values), ".", color=QUIET, ms=5)
             ax.errorbar(row["octaves"], y, xerr=[[row["octaves"] - row["low"]], [row["high"] - row["octaves"]]],
@@ -100,33 +113,34 @@ def preferred_scales(panels: dict):
     return figure
 
 
-def attributions(images, maps: dict, boxes=None, titles: list[str] | None = None):
+def attributions(
+    images: Array,
+    maps: dict[str, Array],
+    boxes: Sequence[Sequence[float]] | Array | None = None,
+    titles: list[str] | None = None,
+) -> Figure:
     """Draw images (N, 3, H, W), and below each its maps (N, H, W) by method, on a red-blue scale around 0.
 
     boxes: (left, top, right, bottom) in pixels of the object in each image. Returns the figure.
     """
-    figure, axes = plt.subplots(len(maps) + 1, len(images), figsize=(1.25 * len(images) + 0.9, 1.3 * (len(maps) + 1)))
-    for column, image in enumerate(np.asarray(images)):
-        axes[0, column].imshow(image.transpose(1, 2, 0))
+    figure, axes = image_axes(len(maps) + 1, len(images), 1.25 * len(images) + 0.9, 1.3 * (len(maps) + 1))
+    for column, image in enumerate(images):
+        show(axes[0, column], image, titles[column] if titles else None)
         for line, values in zip(axes[1:], maps.values(), strict=True):
             value = np.asarray(values[column])
             line[column].imshow(value, cmap="RdBu_r", vmin=-abs(value).max(), vmax=abs(value).max())
-        for ax in axes[:, column] if boxes is not None else ():
-            left, top, right, bottom = boxes[column]
-            box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=INK, lw=1)
-            ax.add_patch(box)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, title in zip(axes[0], titles or [], strict=False):
-        ax.set_title(title, fontsize=8, loc="center")
+        if boxes is not None:
+            for ax in axes[:, column]:
+                draw_box(ax, np.asarray(boxes[column]) - 0.5, ec=INK, lw=1)
     for line, name in zip(axes, ["image", *maps], strict=True):
         line[0].text(-0.1, 0.5, name, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
     return figure
 
 
-def scores(table, chance: str = "chance"):
-    """Draw scores of attributions: DataFrame with network, method and, for pointing and overlap, the mean, the standard
-    error and the chance in per cent. A panel a score, a black tick the chance. Returns the figure.
+def scores(table: pd.DataFrame, chance: str = "chance") -> Figure:
+    """Draw scores of attributions, one panel per score, with a black tick at chance. Returns the figure.
+
+    table: network, method and, for pointing and overlap, the mean, the standard error and the chance in per cent.
     """
     networks = list(dict.fromkeys(table["network"]))
     methods = list(dict.fromkeys(table["method"]))

@@ -5,14 +5,16 @@ import html
 import io
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from IPython.display import HTML
+from matplotlib.figure import Figure
 
+from inception_lab.plots.costs import COSTS
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET
 
-COSTS = {"MACs": (1e9, "billion MACs an image"), "parameters": (1e6, "million parameters")}
 
-
-def frontier(points, cost: str, error: str = "error"):
+def frontier(points: pd.DataFrame, cost: str, error: str = "error") -> pd.DataFrame:
     """The rows that no other row beats: none is at most as costly and at most as wrong, and better in one of the two.
 
     points: DataFrame with both columns, lower is better in both. The cheapest comes first.
@@ -21,7 +23,7 @@ def frontier(points, cost: str, error: str = "error"):
     return ordered[ordered[error] < ordered[error].astype(float).cummin().shift(fill_value=float("inf"))]
 
 
-def accuracy_cost(points, error: str = "top-5 error (%)"):
+def accuracy_cost(points: pd.DataFrame, error: str = "top-5 error (%)") -> Figure:
     """Draw error against MACs and against parameters, each with its frontier; returns a figure for `with_notes`.
 
     points: DataFrame with the columns network, MACs, parameters, error, and setting: a color each. The label of a
@@ -46,7 +48,7 @@ def accuracy_cost(points, error: str = "top-5 error (%)"):
     return figure
 
 
-def with_notes(figure, notes: dict[str, str], alt: str) -> HTML:
+def with_notes(figure: Figure, notes: dict[str, str], alt: str) -> HTML:
     """The figure as an image in which the points of these gids show a note under the mouse; closes the figure.
 
     The notes are the titles of invisible elements above the points. There is no script in it, so that it works offline,
@@ -54,12 +56,13 @@ def with_notes(figure, notes: dict[str, str], alt: str) -> HTML:
     ValueError for a gid that no line of the figure has.
     """
     figure.canvas.draw()
-    lines = {line.get_gid(): line for ax in figure.axes for line in ax.lines}
+    lines = {line.get_gid(): (ax, line) for ax in figure.axes for line in ax.lines}
     spots = []
     for gid, note in notes.items():
         if gid not in lines:
             raise ValueError(f"notes must be for points of the figure, which has none with gid {gid!r}")
-        x, y = lines[gid].axes.transData.transform(lines[gid].get_xydata()[0]) / figure.bbox.size
+        ax, line = lines[gid]
+        x, y = ax.transData.transform(np.asarray(line.get_xydata())[0]) / figure.bbox.size
         place = f"position: absolute; left: {100 * x - 0.6:.2f}%; top: {98.6 - 100 * y:.2f}%; width: 1.2%; height: 2.8%"
         spots.append(f'<span title="{html.escape(note)}" style="{place}"></span>')
     file = io.BytesIO()

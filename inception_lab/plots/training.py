@@ -2,13 +2,22 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from inception_lab.common.checks import check_one_of
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, ramp
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, Array, panels, ramp
 
 
-def study(frame, column: str = "val_top1_error", label: str | None = None, cost: str | None = None, ax=None):
-    """Draw every run of a study as a point, a row an arm, with the mean of the arm as a line. Returns the axes.
+def study(
+    frame: pd.DataFrame,
+    column: str = "val_top1_error",
+    label: str | None = None,
+    cost: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw every run of a study as a point, one row per arm, with the mean of the arm as a line. Returns the axes.
 
     frame: what `read_study` gives; its first arm is on top. column: what to draw. label: of the axis, by default
     the column's name. cost: "macs" or "parameters", to be told beside each arm. Raises ValueError for a column that
@@ -22,61 +31,61 @@ def study(frame, column: str = "val_top1_error", label: str | None = None, cost:
         mean = runs[column].mean()
         ax.plot([mean, mean], [y - 0.3, y + 0.3], color=INK, lw=2)
         ax.plot(runs[column], [y] * len(runs), "o", color=HIGHLIGHT, alpha=0.6, mec="none")
-    names = list(arms)
+    names = list(map(str, arms))
     if cost:
         unit = "million MACs" if cost == "macs" else "million parameters"
-        names = [f"{arm}\n{runs[cost].iloc[0] / 1e6:,.1f} {unit}" for arm, runs in arms.items()]
+        names = [f"{arm!s}\n{runs[cost].iloc[0] / 1e6:,.1f} {unit}" for arm, runs in arms.items()]
     ax.set(yticks=range(len(arms)), yticklabels=names, ylim=(len(arms) - 0.5, -0.5))
     name = column.replace("val_", "validation ").replace("top1", "top-1").replace("top5", "top-5").replace("_", " ")
     ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
-    ax.set(title="A point a run, a line the mean of an arm")
+    ax.set(title="One point per run, a line the mean of an arm")
     ax.grid(axis="y", color=QUIET, alpha=0.3)
     return ax
 
 
-def run_curves(groups: dict):
-    """Draw error by epoch: group → run → history (DataFrame); a panel a group, dashed in training, solid in validation.
+def run_curves(groups: dict[str, dict[str, pd.DataFrame]]) -> Figure:
+    """Draw error by epoch, dashed in training, solid in validation: group → run → history, one panel per group.
 
     Returns the figure.
     """
-    size = (max(6, 4 * len(groups)), 3.4)
-    figure, axes = plt.subplots(1, len(groups), figsize=size, sharey=True, squeeze=False)
-    for ax, (group, histories) in zip(axes[0], groups.items(), strict=True):
+    figure, drawn = panels(groups, max(6, 4 * len(groups)), 3.4, sharey=True)
+    for ax, group, histories in drawn:
         for history in histories.values():
             ax.plot(history["epoch"], history["train_top1_error"], ls="--", color=QUIET, lw=1)
             ax.plot(history["epoch"], history["val_top1_error"], color=HIGHLIGHT, alpha=0.7)
         epochs = range(1, int(history["epoch"].max()) + 1)
         ax.set(xlabel="epoch", xticks=epochs[:: -(-len(epochs) // 8)])
         ax.set_title(f"{group}: {len(histories)} run{'s' if len(histories) > 1 else ''}")
-    axes[0, 0].set(ylabel="top-1 error (%)", ylim=(0, None))  # of all panels
-    axes[0, 0].plot([], [], ls="--", color=QUIET, label="training, as it went")
-    axes[0, 0].plot([], [], color=HIGHLIGHT, label="validation")
-    axes[0, 0].legend(fontsize=8)
+    first = drawn[0][0]
+    first.set(ylabel="top-1 error (%)", ylim=(0, None))  # of all panels
+    first.plot([], [], ls="--", color=QUIET, label="training, as it went")
+    first.plot([], [], color=HIGHLIGHT, label="validation")
+    first.legend(fontsize=8)
     return figure
 
 
-def by_stage(panels: dict, label: str, level: float | None = None):
-    """Draw a quantity at every stage of a network: a panel a design, a thin line a run. Returns the axes.
+def by_stage(groups: dict[str, dict[str, pd.DataFrame]], label: str, level: float | None = None) -> np.ndarray:
+    """Draw a quantity at every stage of a network: one panel per design, a thin line for each run. Returns the axes.
 
-    panels: title → {name of a line → DataFrame with a row a run and a column a stage, in the order of the network}.
+    groups: title → {name of a line → DataFrame with one row per run, one column per stage, in the network's order}.
     label: of the logarithmic axis that the panels share. level: draw a dotted line at this value.
     """
-    axes = plt.subplots(1, len(panels), figsize=(8, 3.4), sharey=True, squeeze=False)[1][0]
-    for ax, (title, lines) in zip(axes, panels.items(), strict=True):
+    figure, drawn = panels(groups, 8, 3.4, sharey=True)
+    for ax, title, lines in drawn:
         for (name, runs), color in zip(lines.items(), (INK, HIGHLIGHT, LIGHT, QUIET), strict=False):
             short = [stage.removeprefix("inception_") for stage in runs.columns]
-            drawn = ax.plot(short, runs.to_numpy().T, color=color, lw=1, alpha=0.8)
-            drawn[0].set_label(name)
+            curves = ax.plot(short, runs.to_numpy().T, color=color, lw=1, alpha=0.8)
+            curves[0].set_label(name)
         if level is not None:
             ax.axhline(level, color=QUIET, ls=":", lw=1)
         ax.set(title=title, yscale="log", xlabel="stage")
         ax.tick_params(axis="x", rotation=90)
-    axes[0].set(ylabel=label)
-    axes[-1].legend(fontsize=8)
-    return axes
+    drawn[0][0].set(ylabel=label)
+    drawn[-1][0].legend(fontsize=8)
+    return np.array(figure.axes)
 
 
-def confusion(counts, classes: list[str], ax=None):
+def confusion(counts: Array, classes: list[str], ax: Axes | None = None) -> Axes:
     """Draw a matrix of counts, right class down and predicted class across, with numbers off the diagonal.
 
     The color is the count, and the diagonal has none. Returns the axes.
@@ -94,7 +103,7 @@ def confusion(counts, classes: list[str], ax=None):
     return ax
 
 
-def reliability(bins: dict):
+def reliability(bins: dict[str, pd.DataFrame]) -> Axes:
     """Draw accuracy against confidence: name → what `Predictions.calibration` gives. Returns the axes.
 
     The area of a point is in proportion to the number of images in its bin.
@@ -112,22 +121,22 @@ def reliability(bins: dict):
     return ax
 
 
-def crop_ladders(ladders: dict):
-    """Draw error against forward passes: title → DataFrame with the columns crops, models, passes, error, a panel each.
+def crop_ladders(ladders: dict[str, pd.DataFrame]) -> Figure:
+    """Draw error against forward passes, one panel per title: title → DataFrame with crops, models, passes and error.
 
-    A line a number of models joins its crops; a number has one color in all panels. Where there is a column `runs`
+    The line of a number of models joins its crops; a number has one color in all panels. Where there is a column `runs`
     with the errors of single ensembles, each is a small dot. Returns the figure.
     """
-    figure, axes = plt.subplots(1, len(ladders), figsize=(5.2 * len(ladders), 3.8), squeeze=False)
+    figure, drawn = panels(ladders, 5.2 * len(ladders), 3.8)
     numbers = sorted({n for table in ladders.values() for n in table["models"]})
     colors = dict(zip(numbers, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
-    for ax, (title, table) in zip(axes[0], ladders.items(), strict=True):
+    for ax, title, table in drawn:
         for models, rows in table.groupby("models"):
-            label, color = f"{models} model{'s' if models > 1 else ''}", colors.get(models)
+            label, color = f"{models!s} model{'s' if models != 1 else ''}", colors.get(models)
             ax.plot(rows["passes"], rows["error"], marker="o", label=label, color=color)
-            for row in rows.itertuples() if "runs" in rows else ():
-                ax.plot([row.passes] * len(row.runs), row.runs, ".", color=color, alpha=0.4, ms=4)
-        ax.set(xscale="log", xlabel="forward passes an image", ylabel=f"{title} error (%)", ylim=(0, None))
+            for row in rows.to_dict("records") if "runs" in rows else ():
+                ax.plot([row["passes"]] * len(row["runs"]), row["runs"], ".", color=color, alpha=0.4, ms=4)
+        ax.set(xscale="log", xlabel="forward passes per image", ylabel=f"{title} error (%)", ylim=(0, None))
         ax.xaxis.set_major_formatter("{x:g}")
         ax.legend(fontsize=8)
     return figure

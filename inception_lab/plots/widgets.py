@@ -1,13 +1,13 @@
 """Sliders that redraw what a module costs, naive beside reduced."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import Widths
-from inception_lab.models.designs import TABLE_1
-from inception_lab.plots import PATH_LABELS, PATHS
+from inception_lab.models.designs import TABLE_1, walk
+from inception_lab.plots.style import PATH_LABELS, PATHS
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -25,16 +25,13 @@ SLIDERS = {  # description: (smallest, largest, step), in the order of a preset
 }
 
 
-def presets() -> dict[str, tuple[int, ...]]:
-    """The nine modules of Table 1: stage → (input channels, side of the map, the six widths)."""
-    channels, size, found = 192, 28, {}  # after pool2, of an image of 224×224
-    for row in TABLE_1[4:]:
-        if row.type == "max pool":
-            size //= 2
-        else:
-            found[row.stage] = (channels, size, *row.widths)
-            channels = row.widths.out_channels(channels)
-    return found
+def presets() -> dict[str, tuple[int | None, ...]]:
+    """The nine modules of Table 1: stage → (input channels, side of the map of a 224×224 image, the six widths)."""
+    return {
+        row.stage: (channels, 224 // total_stride, *row.widths)
+        for row, channels, _, total_stride in walk(TABLE_1)
+        if row.type == "inception"
+    }
 
 
 def costs_by_path(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
@@ -44,11 +41,11 @@ def costs_by_path(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
     parameters" and "reduced parameters" take biases as parameters. A path of width 0 costs nothing.
     """
     w = Widths(*widths)
-    one, pool = [(1, in_channels, w.one)], [(1, in_channels, w.pool_proj)]  # kernel, channels in, channels out
+    one, pool = [(1, in_channels, w.one)], [(1, in_channels, w.pool_proj or 0)]  # kernel, channels in, channels out
     three = [(1, in_channels, w.three_reduce), (3, w.three_reduce, w.three)] if w.three else []
     five = [(1, in_channels, w.five_reduce), (5, w.five_reduce, w.five)] if w.five else []
     naive = [one, [(3, in_channels, w.three)], [(5, in_channels, w.five)], []]
-    costs = {}
+    costs: dict[str, list[int]] = {}
     for module, paths in {"naive": naive, "reduced": [one, three, five, pool]}.items():
         costs[f"{module} MACs"] = [sum(k * k * c * n for k, c, n in path) * size * size for path in paths]
         costs[f"{module} parameters"] = [sum(k * k * c * n + n for k, c, n in path) for path in paths]
@@ -63,12 +60,12 @@ def cost_html(in_channels: int, size: int, *widths: int) -> str:
     longest = max(total["naive MACs"], total["reduced MACs"], 1)
     for module in ("naive", "reduced"):
         bars += f'{module}<div style="display:flex; height:22px; margin-bottom:6px">'
-        for path, macs in costs[f"{module} MACs"].items():
+        for path, macs in zip(PATHS, costs[f"{module} MACs"], strict=True):
             bars += f'<div style="width:{100 * macs / longest:.2f}%; background:{PATHS[path]}"></div>'
         bars += "</div>"
-    for path, row in costs.iterrows():
+    for path, naive, reduced in zip(PATHS, costs["naive MACs"], costs["reduced MACs"], strict=True):
         label = f'<span style="background:{PATHS[path]}">&emsp;</span> {PATH_LABELS[path]}, MACs'
-        rows += _row(label, row["naive MACs"], row["reduced MACs"])
+        rows += _row(label, naive, reduced)
     for kind in ("MACs", "parameters"):
         rows += _row(f"<b>all {kind}</b>", total[f"naive {kind}"], total[f"reduced {kind}"])
     rows += _row("output channels", w.one + w.three + w.five + in_channels, w.out_channels(in_channels))
@@ -98,19 +95,20 @@ def module_cost(stage: str = "inception_3a") -> "ipywidgets.VBox":
     """
     import ipywidgets  # here, because only notebooks need it
 
-    modules, loading, view = presets(), [], ipywidgets.HTML()
+    modules, view = presets(), ipywidgets.HTML()
+    loading: list[bool] = []  # not empty while a preset moves the sliders
     check_one_of("stage", stage, modules)
     wide = {"description_width": "9em"}
     preset = ipywidgets.Dropdown(options=[*modules, OWN], value=stage, description="module", style=wide)
     sliders = [ipywidgets.IntSlider(0, *SLIDERS[name], description=name, style=wide) for name in SLIDERS]
 
-    def redraw(change=None):
+    def redraw(change: dict[str, Any] | None = None) -> None:
         if not loading:
             values = tuple(slider.value for slider in sliders)
             view.value = cost_html(*values)
             preset.value = next((name for name, known in modules.items() if known == values), OWN)
 
-    def load(change):
+    def load(change: dict[str, Any]) -> None:
         if change["new"] != OWN:
             loading.append(True)  # eight sliders move, and the picture is drawn once
             for slider, value in zip(sliders, modules[change["new"]], strict=True):

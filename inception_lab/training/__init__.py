@@ -1,18 +1,19 @@
-"""Training by a recipe, into a run folder that a killed run goes on from.
+"""Training by a recipe, into a run folder that a killed run is resumed from.
 
 train("shapes-laptop")                # in the folder runs/shapes-laptop
 load_model("runs/shapes-laptop")      # the trained network, and what belongs to it
 """
 
 from inception_lab.common.checks import RunError
+from inception_lab.common.seeds import seed_all, seed_of
+from inception_lab.training import checkpoints
 from inception_lab.training.batches import Batches, Data, open_data
 from inception_lab.training.devices import make_fabric
-from inception_lab.training.gradients import differences, gradients
+from inception_lab.training.gradient_norms import differences, gradients
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
 from inception_lab.training.runs import RunFolder
-from inception_lab.training.session import Session
-from inception_lab.training.trainer import loss, train
+from inception_lab.training.trainer import Trainer, evaluate, loss, train
 from inception_lab.training.weights import load_model
 
 __all__ = [
@@ -24,14 +25,18 @@ __all__ = [
     "Recipe",
     "RunError",
     "RunFolder",
-    "Session",
+    "Trainer",
     "build_optimizer",
+    "checkpoints",
     "differences",
+    "evaluate",
     "gradients",
     "learning_rate",
     "load_model",
     "loss",
     "make_fabric",
     "open_data",
+    "seed_all",
+    "seed_of",
     "train",
 ]

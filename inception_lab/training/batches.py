@@ -1,20 +1,24 @@
-"""From a recipe to batches on the device: which images, in which order, on which process, and made ready how.
+"""From a recipe to batches: which images, in which order, on which process, and made ready how.
 
 Every choice by chance is a function of the recipe's seed and the place in the run (epoch, step, image), never of what
-was drawn before it. That is why a run can be taken up at any step, with any number of worker processes.
+was drawn before it. That is why a run can be resumed at any step, with any number of worker processes.
 """
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from inception_lab.common.seeds import seed_all, seed_of
+from inception_lab.data import Augmentation, datasets
+from inception_lab.data.images import ImageSet
 from inception_lab.data.pictures import fit, normalize
 from inception_lab.training.recipes import Recipe
+
+Batch = tuple[torch.Tensor, torch.Tensor]  # images (N, 3, H, W), their classes (N,)
 
 
 class Data(NamedTuple):
@@ -24,8 +28,8 @@ class Data(NamedTuple):
     from 0 to 1. Where a set or `augment` gives floats instead of uint8, they have been normalized already.
     """
 
-    train: Dataset
-    val: Dataset
+    train: Any  # an ImageSet, or anything with a length and such samples
+    val: Any
     classes: list[str]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -37,14 +41,11 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
 
     source: a folder to read it from. skip_broken: leave out the files that are no whole images, instead of refusing.
     """
-    from inception_lab.data import datasets  # here, because torchvision's transforms are slow to import
-    from inception_lab.data.augment import Augmentation
-
     source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
     crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
     train_size = held if recipe.in_memory or not crops else None
-    train = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
-    val = datasets.load(source, "val", size=held, skip_broken=skip_broken)
+    train: ImageSet = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
+    val: ImageSet = datasets.load(source, "val", size=held, skip_broken=skip_broken)
     augment = Augmentation(
         size,
         scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),
@@ -60,7 +61,7 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
         train, val = datasets.in_memory(train, recipe.workers), datasets.in_memory(val, recipe.workers)
     elif recipe.augmentation != "none":
         train = datasets.Part(train, transform=augment.transform())
-    on_device = augment if recipe.in_memory and recipe.augmentation != "none" else None
+    on_device: Callable | None = augment if recipe.in_memory and recipe.augmentation != "none" else None
     if on_device is None and held != size:
         on_device = partial(fit, size=size)
     return Data(train, val, val.classes, val.mean, val.std, on_device)
@@ -88,20 +89,19 @@ class Batches:
             raise ValueError(f"batch must be at most the {size} images that there are, got {recipe.batch}")
         self.recipe, self.data, self.device, self.rank, self.processes = recipe, data, device, rank, processes
         self.steps = size // recipe.batch
-        self.memory = None
+        self.memory: Batch | None = None
         if hasattr(data.train, "images"):
             self.memory = data.train.images.to(device), data.train.labels.to(device)
 
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The parts of an epoch from a step on: what the network sees, (N, 3, H, W), and its classes, (N,).
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The parts of an epoch from a step on, as they were read; `to_device` makes them ready for the network.
 
-        The random numbers of PyTorch, Python and NumPy start anew with each part. So do dropout's.
+        The random numbers of PyTorch, Python and NumPy start anew with each part. So do augmentation's and dropout's.
         """
         order = self.order(epoch, start)
-        for number, (images, labels) in enumerate(self.read(order, epoch), start * self.recipe.accumulation):
+        for number, part in enumerate(self.read(order, epoch), start * self.recipe.accumulation):
             seed_all(seed_of(self.recipe.seed, "part", epoch, number, self.rank))
-            images = self.data.augment(images) if self.data.augment else images
-            yield normalize(images, self.data.mean, self.data.std, channels_last=self.recipe.channels_last), labels
+            yield part
 
     def order(self, epoch: int, start: int = 0) -> list[torch.Tensor]:
         """The numbers of the images of each part that this process computes, from a step on."""
@@ -111,45 +111,51 @@ class Batches:
         parts = images[: self.steps * self.recipe.batch].split(part)
         return list(parts[self.rank :: self.processes][start * self.recipe.accumulation :])
 
-    def read(self, order: list[torch.Tensor], epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """The images and classes of these parts on the device, from memory or by the worker processes."""
+    def read(self, order: list[torch.Tensor], epoch: int) -> Iterator[Batch]:
+        """The images and classes of these parts, from memory or by the worker processes."""
         if self.memory:
+            images, labels = self.memory
             for part in order:
                 part = part.to(self.device)
-                yield self.memory[0][part], self.memory[1][part]
-            return
-        seeded = [[(i, seed_of(self.recipe.seed, "image", epoch, i)) for i in part.tolist()] for part in order]
-        yield from load(Seeded(self.data.train), self.recipe, self.device, batch_sampler=seeded)
+                yield images[part], labels[part]
+        else:
+            seeded = [[(i, seed_of(self.recipe.seed, "image", epoch, i)) for i in part.tolist()] for part in order]
+            yield from loader(Seeded(self.data.train), self.recipe, self.device, batch_sampler=seeded)
+
+    def to_device(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:
+        """A part as the network sees it, (N, 3, H, W) augmented and normalized, and its classes, on the device."""
+        images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
+        images = self.data.augment(images) if self.data.augment else images
+        return normalize(images, self.data.mean, self.data.std, channels_last=self.recipe.channels_last), labels
 
 
-def in_order(data: Data, recipe: Recipe, device, rank: int = 0, processes: int = 1) -> Iterator[tuple]:
+def in_order(data: Data, recipe: Recipe, device: torch.device, rank: int = 0, processes: int = 1) -> Iterator[Batch]:
     """This process's share of the validation images once, in order, as the network sees them, and their classes."""
     size = recipe.batch // recipe.accumulation
+    batches: Any
     if hasattr(data.val, "images"):  # in memory: slices are faster than samples
-        mine = (tensor[rank::processes].split(size) for tensor in (data.val.images, data.val.labels))
-        batches = ((images.to(device), labels.to(device)) for images, labels in zip(*mine, strict=True))
+        batches = zip(*(t[rank::processes].split(size) for t in (data.val.images, data.val.labels)), strict=True)
     else:
-        share = Subset(data.val, range(rank, len(data.val), processes))
-        batches = load(share, recipe, device, batch_size=size)
+        batches = loader(Subset(data.val, range(rank, len(data.val), processes)), recipe, device, batch_size=size)
     for images, labels in batches:
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
         if images.shape[-1] == recipe.memory_size != recipe.image_size:
             images = fit(images, recipe.image_size)
         yield normalize(images, data.mean, data.std, channels_last=recipe.channels_last), labels
 
 
-def load(dataset: Dataset, recipe: Recipe, device: torch.device, **how) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of a set on the device, read by the recipe's worker processes."""
-    for images, labels in DataLoader(dataset, num_workers=recipe.workers, pin_memory=device.type == "cuda", **how):
-        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+def loader(dataset: Dataset, recipe: Recipe, device: torch.device, **options: Any) -> DataLoader:
+    """Batches of a set, read by the recipe's worker processes."""
+    return DataLoader(dataset, num_workers=recipe.workers, pin_memory=device.type == "cuda", **options)
 
 
 class Seeded(Dataset):
     """A set whose samples are asked for with a seed, so that what a transform draws depends on nothing else."""
 
-    def __init__(self, dataset: Dataset):
+    def __init__(self, dataset: Any):
         self.dataset = dataset
 
-    def __getitem__(self, place: tuple[int, int]):
+    def __getitem__(self, place: tuple[int, int]) -> tuple[torch.Tensor, int]:
         i, seed = place
         seed_all(seed)
         return self.dataset[i]

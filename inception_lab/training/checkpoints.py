@@ -1,8 +1,8 @@
-"""Training state in one file that is whole or not there: written atomically, read without running code from it.
+"""The training state of a run in one file that is whole or not there, read without running code from it.
 
 A checkpoint is a safetensors file: weights, averaged weights and the optimizer's state as tensors, and as JSON in its
-metadata the recipe, the place in the run and the history. The order of the images and all random numbers follow from
-the recipe and the place (see `batches`), so that no generator's state has to be kept.
+metadata the recipe, the step and the history. The order of the images and all random numbers follow from the recipe
+and the step (see `batches`), so that no generator's state has to be kept. The one before is kept too.
 """
 
 import json
@@ -15,22 +15,60 @@ from torch import nn
 
 from inception_lab.common.checks import RunError
 from inception_lab.common.files import write
+from inception_lab.training.recipes import Recipe
 
 FORMAT = "inception-lab training state 1"
+NEWEST, BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
+Tensors = dict[str, torch.Tensor]
 
 
-def save(path: Path, tensors: dict[str, torch.Tensor], state: dict, previous: Path) -> None:
-    """Write a checkpoint and keep the one before as `previous`. state: what JSON can hold."""
+def save(folder: Path, recipe: Recipe, tensors: Tensors, state: dict) -> Path:
+    """Write the newest checkpoint of a run folder, and keep the one before; returns its path.
+
+    state: what JSON can hold. Raises RunError where the disk does not take it; the old files are still there then.
+    """
     # The file holds tensors row by row. The optimizer's elements must come back in the order they had in memory,
     # because the rounding of vectorized and of strided loops may differ in the last bit.
     strides = {name: t.stride() for name, t in tensors.items() if not t.is_contiguous()}
-    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    state = {"recipe": recipe.to_json(), **state}
     metadata = {"format": FORMAT, "state": json.dumps(state), "strides": json.dumps(strides)}
-    write(path, safetensors.torch.save(tensors, metadata), previous)
+    write(folder / NEWEST, safetensors.torch.save(contiguous, metadata), previous=folder / BEFORE)
+    return folder / NEWEST
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors and the state of a checkpoint. Raises RunError for a file that is truncated or something else."""
+def load(folder: Path, recipe: Recipe) -> tuple[Tensors, dict] | None:
+    """Tensors and state of the newest checkpoint of a run folder; None where there is none yet.
+
+    Raises RunError for a file that is truncated, foreign or of another recipe, saying whether the one before is whole.
+    """
+    newest, before = folder / NEWEST, folder / BEFORE
+    # Killed between two renames, a run has no newest checkpoint, but the one before.
+    path = next((path for path in (newest, before) if path.exists()), None)
+    if path is None:
+        return None
+    try:
+        return _of_recipe(path, recipe)
+    except RunError as error:
+        advice = f"There is none before it: delete {path.name} to start again"
+        if path == newest and before.exists():
+            try:
+                _, state = _of_recipe(before, recipe)
+                advice = f"{BEFORE} is whole (step {state['step']}): delete {NEWEST} to go on from there"
+            except RunError:
+                advice = f"{BEFORE} cannot be used either; start again in another folder"
+        raise RunError(f"{error}. {advice}") from error
+
+
+def _of_recipe(path: Path, recipe: Recipe) -> tuple[Tensors, dict]:
+    tensors, state = read(path)
+    if differences := recipe.differences(Recipe.from_json(state["recipe"])):
+        raise RunError(f"{path} belongs to another recipe: {'; '.join(differences)}")
+    return tensors, state
+
+
+def read(path: Path) -> tuple[Tensors, dict]:
+    """Tensors and state of one checkpoint. Raises RunError for a file that is truncated or something else."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -44,7 +82,13 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     return tensors, json.loads(metadata["state"])
 
 
-def pack(model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> dict:
+def delete(folder: Path) -> None:
+    """Delete the checkpoints of a finished run, and what a killed one left half written."""
+    for path in (folder / NEWEST, folder / BEFORE, *folder.glob("*.tmp")):
+        path.unlink(missing_ok=True)
+
+
+def pack(model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> Tensors:
     """The tensors of a run by name: model.NAME, average.NAME and optimizer.NUMBER.NAME."""
     tensors = {f"model.{name}": t for name, t in model.state_dict().items()}
     if average is not None:
@@ -54,7 +98,9 @@ def pack(model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module 
     return tensors
 
 
-def unpack(tensors: dict, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None) -> None:
+def unpack(
+    tensors: Tensors, model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.Module | None = None
+) -> None:
     """Put the tensors of `pack` back. Raises RunError, before anything is changed, where they do not fit."""
     weights = ("model.", "average.")
     wanted = {n: t for n, t in pack(model, optimizer, average).items() if n.startswith(weights)}
@@ -65,7 +111,7 @@ def unpack(tensors: dict, model: nn.Module, optimizer: torch.optim.Optimizer, av
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(found[name])
-    state: dict[int, dict] = {}
+    state: dict[int, Tensors] = {}
     for name, tensor in tensors.items():
         if name.startswith(("optimizer.", "optimiser.")):  # the second in files of version 0.1
             _, number, key = name.split(".")

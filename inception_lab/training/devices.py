@@ -1,7 +1,10 @@
 """Where a run computes: Fabric's devices and processes, and what the first process does for all."""
 
 import os
+from collections.abc import Callable
+from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 
 from inception_lab.common.checks import RunError
@@ -16,7 +19,14 @@ def make_fabric(recipe: Recipe, accelerator: str = "auto", devices: int | str = 
     return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=recipe.precision)
 
 
-def on_rank_zero(fabric: Fabric, function, *arguments):
+def all_reduce(fabric: Fabric, values: torch.Tensor, how: str = "mean") -> torch.Tensor:
+    """The mean (or "sum") of a tensor over the processes."""
+    reduced = fabric.all_reduce(values, reduce_op=how)
+    assert isinstance(reduced, torch.Tensor)  # Fabric takes collections too
+    return reduced
+
+
+def on_rank_zero(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
     """The result of a call that one process makes. A RunError that it raises is raised in all, so that none hangs."""
     result = error = None
     if fabric.is_global_zero:

@@ -8,34 +8,27 @@ Paper: Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
 """
 
 import dataclasses
-import difflib
 import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from inception_lab.common.checks import check_one_of
+import numpy as np
+
+from inception_lab.common.checks import check_one_of, closest
 from inception_lab.models import zoo
 
-CHOICES = {
-    "optimizer": ("sgd", "adamw"),
-    "schedule": ("paper", "cosine", "one-cycle", "constant"),
-    "augmentation": ("none", "flip", "shift", "crop", "paper"),
-    "averaging": ("none", "polyak", "ema"),
-    "precision": ("32-true", "bf16-mixed"),
-}
-# The smallest and the largest value that makes sense.
-BOUNDS = dict.fromkeys(("epochs", "batch", "accumulation"), (1, math.inf))
-BOUNDS |= dict.fromkeys(("train_images", "warmup_epochs", "average_from"), (0, math.inf))
-BOUNDS |= dict.fromkeys(("aux_weight", "weight_decay", "checkpoint_every"), (0, math.inf))
-BOUNDS |= {"learning_rate": (1e-12, math.inf), "momentum": (0, 0.9999), "label_smoothing": (0, 0.9999)}
-BOUNDS |= {"memory_size": (0, 4096), "cutout": (0, 4095)}  # 0: not used
-BOUNDS |= {"average_decay": (0, 0.999999), "smallest_crop": (0.001, 1), "image_size": (1, 4096)}
-BOUNDS |= {"seed": (0, 2**32 - 1), "weights_seed": (0, 2**32 - 1), "workers": (0, 1024)}
-FORMER_KEYS = {"optimiser": "optimizer"}  # of recipes that version 0.1 wrote
+Whole = Annotated[int, 0, math.inf]  # a number and the smallest and largest value that makes sense
+AtLeastOne = Annotated[int, 1, math.inf]
+Positive = Annotated[float, 0, math.inf]
+BelowOne = Annotated[float, 0, 0.9999]
+Seed = Annotated[int, 0, 2**32 - 1]
 KINDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
-HOW_IT_RUNS = ("workers", "checkpoint_every")  # may change when a run is resumed: no weight depends on them
+FORMER_KEYS = {"optimiser": "optimizer"}  # of recipes that version 0.1 wrote
+MAY_CHANGE = ("workers", "checkpoint_every")  # when a run is resumed: no weight depends on them
 
 
 @dataclass(frozen=True)
@@ -47,7 +40,7 @@ class Recipe:
         train on, 0 for all.
     optimizer: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
     learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimization.learning_rate`.
-    batch: images a step, over all processes. accumulation: parts that a batch is computed in, to save memory.
+    batch: images per step, over all processes. accumulation: parts that a batch is computed in, to save memory.
     augmentation: "none", "flip", "shift" (by up to an eighth of the side, with a mirrored border, then flip), "crop"
         (an area from `smallest_crop` to 1, aspect 3/4 to 4/3, then flip) or "paper" ("crop" and photometric
         distortions). cutout: side in pixels of a square that is blanked in each augmented image, 0 for none (DeVries
@@ -60,7 +53,7 @@ class Recipe:
     precision: "32-true" or "bf16-mixed", Fabric's names.
     seed: of the order of the images, their augmentation and dropout. weights_seed: of the first weights. The paper's
         seven models have the same first weights, and differ in the order and the sampling of the images.
-    merge_ones: compute the 1×1 convolutions that read one input as one, see `blocks.merge_ones`.
+    merge_ones: compute the 1×1 convolutions that read one input as one, see `fast_twin.merge_ones`.
     checkpoint_every: steps between two checkpoints inside an epoch; 0 for none but the one at its end.
 
     Raises ValueError for a value of the wrong type or out of range, naming the field.
@@ -70,52 +63,46 @@ class Recipe:
     network: str
     options: dict = field(default_factory=dict)
     data: str = "shapes"
-    image_size: int = 64
-    train_images: int = 0
+    image_size: Annotated[int, 1, 4096] = 64
+    train_images: Whole = 0
     in_memory: bool = True
-    memory_size: int = 0
-    optimizer: str = "sgd"
-    learning_rate: float = 0.05
-    momentum: float = 0.9
+    memory_size: Annotated[int, 0, 4096] = 0
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Annotated[float, 1e-12, math.inf] = 0.05
+    momentum: BelowOne = 0.9
     nesterov: bool = False
-    schedule: str = "cosine"
-    warmup_epochs: float = 0.0
-    epochs: int = 10
-    batch: int = 64
-    accumulation: int = 1
-    augmentation: str = "none"
-    smallest_crop: float = 0.08
-    cutout: int = 0
-    aux_weight: float = 0.3
-    weight_decay: float = 0.0
+    schedule: Literal["paper", "cosine", "one-cycle", "constant"] = "cosine"
+    warmup_epochs: Positive = 0.0
+    epochs: AtLeastOne = 10
+    batch: AtLeastOne = 64
+    accumulation: AtLeastOne = 1
+    augmentation: Literal["none", "flip", "shift", "crop", "paper"] = "none"
+    smallest_crop: Annotated[float, 0.001, 1] = 0.08
+    cutout: Annotated[int, 0, 4095] = 0
+    aux_weight: Positive = 0.3
+    weight_decay: Positive = 0.0
     decay_all: bool = True
-    label_smoothing: float = 0.0
-    averaging: str = "none"
-    average_decay: float = 0.999
-    average_from: float = 0.0
-    precision: str = "32-true"
+    label_smoothing: BelowOne = 0.0
+    averaging: Literal["none", "polyak", "ema"] = "none"
+    average_decay: Annotated[float, 0, 0.999999] = 0.999
+    average_from: Positive = 0.0
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     channels_last: bool = False
     merge_ones: bool = False
     compile: bool = False
-    seed: int = 0
-    weights_seed: int = 0
-    workers: int = 0
-    checkpoint_every: int = 0
+    seed: Seed = 0
+    weights_seed: Seed = 0
+    workers: Annotated[int, 0, 1024] = 0
+    checkpoint_every: Whole = 0
 
-    def __post_init__(self):
-        for f in dataclasses.fields(self):
-            object.__setattr__(self, f.name, _typed(f, getattr(self, f.name)))
+    def __post_init__(self) -> None:
+        for name, hint in _fields().items():
+            object.__setattr__(self, name, _checked(name, hint, getattr(self, name)))
         if not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name:
             raise ValueError(f"name must be usable as the name of a folder, got {self.name!r}")
         zoo.entry(self.network)
         if not _survives_json(self.options):
             raise ValueError(f"options must be what JSON can hold, got {self.options!r}")
-        for name, allowed in CHOICES.items():
-            check_one_of(name, getattr(self, name), allowed)
-        for name, (low, high) in BOUNDS.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name} must be from {low} to {high}, got {value}")
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise ValueError("nesterov=True needs optimizer='sgd' and a momentum above 0")
         if self.batch % self.accumulation:
@@ -131,7 +118,7 @@ class Recipe:
             raise ValueError("schedule 'one-cycle' needs warmup_epochs above 0: its first part rises")
 
     def to_json(self) -> str:
-        """The recipe as JSON, a line a field."""
+        """The recipe as JSON, one line per field."""
         return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
 
     @classmethod
@@ -145,29 +132,29 @@ class Recipe:
             raise ValueError(f"a recipe must be a JSON object, got {type(values).__name__}")
         values = {FORMER_KEYS.get(key, key): value for key, value in values.items()}
         for key in values:
-            _field(key)
+            _kind(key)
         if not {"name", "network"} <= values.keys():
             raise ValueError("a recipe must have the keys 'name' and 'network'")
         return cls(**values)
 
     def with_settings(self, settings: list[str]) -> "Recipe":
         """The recipe with fields replaced by "key=value" or "options.key=value"; ValueError names what is wrong."""
-        values = {}
+        values: dict[str, Any] = {}
         for setting in settings:
             key, equals, text = setting.partition("=")
             if not equals:
                 raise ValueError(f"a setting must be key=value, got {setting!r}")
             key, _, option = key.strip().partition(".")
-            wanted = _field(key)
-            if option and wanted.type is not dict:
+            kind = _kind(key)
+            if option and kind is not dict:
                 raise ValueError(f"{key} has no parts, got {setting!r}")
-            value = text if wanted.type is str else _parsed(text)
+            value = text if kind is str else _parsed(text)
             values[key] = values.get(key, getattr(self, key)) | {option: value} if option else value
         return replace(self, **values)
 
     def differences(self, other: "Recipe") -> list[str]:
         """The fields that make another training run of `other`, as "epochs 3, not 5"."""
-        fields = [f.name for f in dataclasses.fields(self) if f.name not in ("name", *HOW_IT_RUNS)]
+        fields = [f.name for f in dataclasses.fields(self) if f.name not in ("name", *MAY_CHANGE)]
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
         return [f"{name} {a!r}, not {b!r}" for name, a, b in pairs if a != b]
 
@@ -180,31 +167,45 @@ def find(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def _field(key: str) -> dataclasses.Field:
-    fields = {f.name: f for f in dataclasses.fields(Recipe)}
-    if key not in fields:
-        close = difflib.get_close_matches(key, fields, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
-        raise ValueError(f"{key!r} is no part of a recipe; {hint}It has {', '.join(fields)}")
-    return fields[key]
+@cache
+def _fields() -> dict[str, Any]:
+    """The fields of a recipe, each with what its annotation says."""
+    return get_type_hints(Recipe, include_extras=True)
 
 
-def _typed(f: dataclasses.Field, value):
-    """The value as the field's type: a whole number may stand for a float, and nothing else for anything else."""
-    if f.type is float and type(value) is int:
+def _kind(key: str) -> Any:
+    """The type of a field; ValueError for an unknown one, offering the closest."""
+    if key not in _fields():
+        close = closest(key, _fields()).removesuffix("?")
+        raise ValueError(f"{key!r} is no part of a recipe{close}. It has {', '.join(_fields())}")
+    hint = _fields()[key]
+    return str if get_origin(hint) is Literal else getattr(hint, "__origin__", hint)
+
+
+def _checked(name: str, hint: Any, value: Any) -> Any:
+    """The value of a field if its annotation allows it: a whole number may stand for a float, and NumPy's for both."""
+    value = value.item() if isinstance(value, np.generic) else value
+    if get_origin(hint) is Literal:
+        check_one_of(name, value, get_args(hint))
+        return value
+    kind = _kind(name)
+    if kind is float and type(value) is int:
         value = float(value)
-    if type(value) is not f.type or (f.type is float and not math.isfinite(value)):
-        raise ValueError(f"{f.name} must be {KINDS[f.type]}, got {value!r}")
-    return dict(value) if f.type is dict else value
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise ValueError(f"{name} must be {KINDS[kind]}, got {value!r}")
+    low, high = getattr(hint, "__metadata__", (None, None))
+    if low is not None and not low <= value <= high:
+        raise ValueError(f"{name} must be from {low} to {high}, got {value}")
+    return dict(value) if kind is dict else value
 
 
-def _survives_json(value) -> bool:
+def _survives_json(value: Any) -> bool:
     with suppress(TypeError, ValueError):
         return json.loads(json.dumps(value)) == value
     return False
 
 
-def _parsed(text: str):
+def _parsed(text: str) -> Any:
     """What a setting's text means: JSON, which Python's True and False are too; other text stays text."""
     try:
         return json.loads({"True": "true", "False": "false"}.get(text, text))

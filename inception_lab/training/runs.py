@@ -1,42 +1,77 @@
 """Run folders: what a training run leaves behind, and what it is resumed from.
 
     runs/NAME/recipe.json         what was asked for           environment.json  what it ran on, and the data
-              history.csv         a row an epoch               metrics.json      the result; written last
+              history.csv         one row per epoch            metrics.json      the result; written last
               model.safetensors   the weights, averaged where the recipe says so
 
-and, while the run is not finished, checkpoint.safetensors and the one before it.
+and, while the run is not finished, its checkpoints (see `checkpoints`). Every file is replaced as a whole.
 """
 
-import datetime
+import csv
+import io
 import json
-import os
-import platform
-import subprocess
-from importlib import metadata
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
-import torch
 from torch import nn
 
-from inception_lab.common import files
 from inception_lab.common.checks import RunError
+from inception_lab.common.files import write
 from inception_lab.training import checkpoints
 from inception_lab.training.recipes import Recipe
 
-PACKAGES = ("inception-lab", "torch", "torchvision", "lightning-fabric", "torchmetrics", "safetensors", "numpy")
+
+@dataclass
+class Epoch:
+    """One row of history.csv. Errors are in per cent."""
+
+    epoch: int
+    step: int  # steps done at its end
+    learning_rate: float  # of its last step
+    train_loss: float  # this and the error: as it went, while the weights changed
+    train_top1_error: float
+    val_loss: float
+    val_top1_error: float
+    val_top5_error: float
+    seconds: float  # of the training loop
+    images_per_second: float
+    waiting_percent: float  # of the seconds, waited for data
+    watt_hours: float | None = None  # where the devices tell
+
+
+@dataclass
+class Metrics:
+    """metrics.json: the result of a finished run. Errors are in per cent."""
+
+    val_loss: float  # this and the errors: of the weights that are kept
+    val_top1_error: float
+    val_top5_error: float
+    averaged: bool  # whether these weights are averages
+    parameters: int
+    epochs: int
+    steps: int
+    seconds: float  # of the training loop
+    images_per_second: float
+    waiting_percent: float
+    watt_hours: float | None = None
+    peak_memory_gb: float | None = None  # of a GPU
+
+
+def known(row: Epoch | Metrics) -> dict[str, Any]:
+    """The fields of a row as a dict, without those that are not known."""
+    return {name: value for name, value in asdict(row).items() if value is not None}
 
 
 class RunFolder:
-    """The files of one run. Every file is replaced as a whole, never changed in place."""
+    """The files of one run."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.checkpoint = self.path / "checkpoint.safetensors"
-        self.previous = self.path / "checkpoint-before.safetensors"
 
-    def open(self, recipe: Recipe, environment: dict, resume: bool) -> None:
-        """Make the folder, or take up the run that it holds.
+    def prepare(self, recipe: Recipe, environment: dict, resume: bool) -> None:
+        """Make the folder for a new run, or see that the run in it is the one to resume, and note the environment.
 
         Raises RunError where the folder holds another run, a run though resume is False, or other files.
         """
@@ -52,9 +87,9 @@ class RunFolder:
             if old != new:
                 raise RunError(f"{self.path} belongs to other data: it was {old}, and is now {new}")
         if self.metrics:
-            self.clean()  # killed while it cleaned up
+            checkpoints.delete(self.path)  # killed while it cleaned up
         else:
-            self.write_json("environment.json", {"sessions": [*sessions, environment]})
+            self._write_json("environment.json", {"sessions": [*sessions, environment]})
 
     def _make(self, recipe: Recipe) -> None:
         try:
@@ -64,7 +99,7 @@ class RunFolder:
             raise RunError(f"{self.path} cannot be made a run folder ({error.strerror})") from error
         if others:
             raise RunError(f"{self.path} is not a run folder, and not empty: it holds {', '.join(sorted(others)[:3])}")
-        files.write(self.path / "recipe.json", recipe.to_json().encode())
+        write(self.path / "recipe.json", recipe.to_json().encode())
 
     def _check_recipe(self, recipe: Recipe) -> None:
         try:
@@ -76,7 +111,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> dict | None:
-        """The result of a finished run; None where it is not finished."""
+        """The result of a finished run, see `Metrics`; None where it is not finished."""
         path = self.path / "metrics.json"
         return self._read(path) if path.exists() else None
 
@@ -86,97 +121,25 @@ class RunFolder:
         except ValueError as error:
             raise RunError(f"{path} cannot be read: {error}") from error
 
-    def write_json(self, name: str, content: dict) -> None:
-        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
-        files.write(self.path / name, text.encode())
+    def _write_json(self, name: str, content: dict) -> None:
+        write(self.path / name, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
-    def write_history(self, rows: list[dict]) -> None:
+    def write_history(self, epochs: list[Epoch]) -> None:
+        """Write history.csv, one row per epoch."""
+        rows, text = [known(epoch) for epoch in epochs], io.StringIO()
         columns = dict.fromkeys(name for row in rows for name in row)  # an epoch on another machine may know less
-        lines = [",".join(columns), *(",".join(str(row.get(name, "")) for name in columns) for row in rows)]
-        files.write(self.path / "history.csv", ("\n".join(lines) + "\n").encode())
-
-    def save(self, recipe: Recipe, tensors: dict[str, torch.Tensor], state: dict) -> None:
-        """Write the training state, and keep the one before."""
-        checkpoints.save(self.checkpoint, tensors, {"recipe": recipe.to_json(), **state}, self.previous)
-
-    def load(self, recipe: Recipe) -> tuple[dict[str, torch.Tensor], dict] | None:
-        """The newest training state; None where there is none yet.
-
-        Raises RunError for a file that is truncated or foreign, saying whether the one before it is whole.
-        """
-        # Killed between two renames, a run has no checkpoint, but the one before.
-        path = next((p for p in (self.checkpoint, self.previous) if p.exists()), None)
-        if path is None:
-            return None
-        try:
-            return self._load(path, recipe)
-        except RunError as error:
-            raise RunError(f"{error}. {self._advice(path, recipe)}") from error
-
-    def _load(self, path: Path, recipe: Recipe) -> tuple[dict[str, torch.Tensor], dict]:
-        tensors, state = checkpoints.load(path)
-        if differences := recipe.differences(Recipe.from_json(state["recipe"])):
-            raise RunError(f"{path} belongs to another recipe: {'; '.join(differences)}")
-        return tensors, state
-
-    def _advice(self, path: Path, recipe: Recipe) -> str:
-        if path == self.checkpoint and self.previous.exists():
-            try:
-                _, state = self._load(self.previous, recipe)
-            except RunError:
-                return f"{self.previous.name} cannot be used either; start again in another folder"
-            return f"{self.previous.name} is whole (step {state['step']}): delete {path.name} to go on from there"
-        return f"There is none before it: delete {path.name} to start again"
+        table = csv.DictWriter(text, list(columns), lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        write(self.path / "history.csv", text.getvalue().encode())
 
     def finish(self, model: nn.Module, recipe: Recipe, labels: dict, metrics: dict) -> None:
-        """Write the weights and, last, the result; then delete the training state, which nobody needs any more.
+        """Write the weights and, last, the result; then delete the checkpoints, which nobody needs any more.
 
         labels: the class names, mean and std that somebody who uses the weights needs.
         """
         tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-        metadata = {"recipe": recipe.to_json(), **{key: json.dumps(value) for key, value in labels.items()}}
-        files.write(self.path / "model.safetensors", safetensors.torch.save(tensors, metadata))
-        self.write_json("metrics.json", metrics)
-        self.clean()
-
-    def clean(self) -> None:
-        for path in (self.checkpoint, self.previous, *self.path.glob("*.tmp")):
-            path.unlink(missing_ok=True)
-
-
-def environment(device: torch.device, processes: int, data: dict) -> dict:
-    """What a run depends on beside its recipe: versions, machine, git commit, data."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
-    return {
-        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "packages": {package: _version(package) for package in PACKAGES},
-        "system": platform.system(),
-        "device": f"{device.type}, {name}",
-        "processes": processes,
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count(),
-        "git_commit": git_commit(),
-        "data": data,
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def git_commit() -> str | None:
-    """The commit of the checkout that this library lies in, with "+" if files differ from it; None without git."""
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        ask = ["git", "-C", str(root)]
-        commit = subprocess.run([*ask, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*ask, "diff", "--quiet", "HEAD"], capture_output=True).returncode
-        return commit + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        about = {"recipe": recipe.to_json(), **{key: json.dumps(value) for key, value in labels.items()}}
+        write(self.path / "model.safetensors", safetensors.torch.save(tensors, about))
+        self._write_json("metrics.json", metrics)
+        checkpoints.delete(self.path)

@@ -11,6 +11,7 @@ import torch
 import torchvision
 from fvcore.nn import ActivationCountAnalysis
 from torch import nn
+from torch.nn import functional as F
 
 from inception_lab import build, count
 from inception_lab.costs.counting import UncountedOperator
@@ -76,7 +77,7 @@ def test_training_runs_the_heads_and_evaluation_leaves_them_idle():
     assert (training.params, training.idle) == (13_378_280, {})
     assert training.macs - evaluation.macs == 8_372_224
     assert evaluation.idle_stages == ["aux1", "aux2"]
-    assert "not run: 6,379,728 parameters in aux1, aux2" in str(evaluation)
+    assert "idle: 6,379,728 parameters in aux1, aux2" in str(evaluation)
 
 
 def test_rows_and_stages_add_up_to_the_whole():
@@ -91,6 +92,25 @@ def test_stages_have_the_macs_of_the_facts():
     assert macs["inception_3b"] == 304_267_264
     assert macs["inception_5a"] == 51_079_168
     assert macs["linear"] == 1_024_000
+
+
+@pytest.mark.parametrize(
+    "name, written", [("googlenet", 6_684_056), ("vgg16", 15_112_168), ("alexnet-2012", 1_258_760)]
+)
+def test_a_layer_of_pytorch_counts_what_it_hands_on(name, written):
+    """Local response normalization is computed by seven operators, and is one layer."""
+    cost = count(name)
+    assert cost.activations == written
+    for layer in cost.layers:
+        if layer.operation == "LocalResponseNorm":
+            assert layer.activations == torch.Size(layer.output).numel()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_input_of_a_layer_is_what_comes_from_the_image(training):
+    """And not its bias, which a linear layer's operator reads first, or a count of batches."""
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 64, 10))
+    assert [layer.input for layer in count(network, 8, training=training).layers] == [(3, 8, 8), (4, 8, 8), (256,)]
 
 
 def test_by_stage_goes_as_deep_as_asked():
@@ -172,9 +192,10 @@ def torchvision_classifier(name):
         return torchvision.models.get_model(name, weights=None, **options)
 
 
+@pytest.mark.slow
 def test_it_agrees_with_torch_on_every_classifier_of_torchvision_within_90_seconds():
     names = torchvision.models.list_models(module=torchvision.models)
-    start = time.perf_counter()
+    start = time.process_time()  # by the clock it would depend on what else runs
     for name in names:
         model = torchvision_classifier(name)
         try:
@@ -184,7 +205,7 @@ def test_it_agrees_with_torch_on_every_classifier_of_torchvision_within_90_secon
         assert cost.macs > 0, name
         assert cost.params + sum(cost.idle.values()) == sum(p.numel() for p in model.parameters()), name
     assert len(names) >= 80
-    assert time.perf_counter() - start < 90
+    assert time.process_time() - start < 90
 
 
 @pytest.mark.parametrize("name", ["alexnet-2012", "vgg16", "googlenet", "googlenet-torchvision", "inception-v2"])
@@ -275,9 +296,9 @@ def test_a_difference_to_torch_is_an_error_that_names_the_operator(monkeypatch):
 @pytest.mark.parametrize(
     "model, size, message",
     [
-        ("googlenet", 16, r"input_size 16×16 does not fit googlenet .*smallest square image that works is 31×31"),
-        ("vgg16", 20, r"input_size 20×20 does not fit vgg16 .*works is 32×32"),
-        ("alexnet-2012", 224, r"input_size 224×224 does not fit alexnet-2012 .*works is 227×227"),
+        ("googlenet", 16, r"input_size 16×16 does not fit googlenet: x must be at least 31×31 pixels.*; 224×224 works"),
+        ("vgg16", 20, r"input_size 20×20 does not fit vgg16: .*too small; 224×224 works"),
+        ("alexnet-2012", 224, r"input_size 224×224 does not fit alexnet-2012: .*; 227×227 works"),
         ("googlenet", (1, 224, 224), r"input_size must have 3 channels for googlenet, got 1"),
         ("vgg16", (4, 224, 224), r"input_size must have 3 channels for vgg16, got 4"),
         ("vgg16", (3, 224), r"input_size must be one whole number or \(channels, height, width\)"),
@@ -303,7 +324,7 @@ def test_a_model_that_needs_values_is_refused_with_the_reason():
         def forward(self, x):
             return x if x.sum() > 0 else -x
 
-    with pytest.raises(ValueError, match="Decides cannot be counted: on the meta device, where tensors have shapes"):
+    with pytest.raises(ValueError, match=r"Decides cannot be counted: Tensor.item.* where tensors have shapes"):
         count(Decides(), 8)
 
 
@@ -320,7 +341,7 @@ def in_a_new_process(code):
 
 def test_importing_the_library_adds_under_half_a_second():
     seconds = in_a_new_process(
-        "import torch, torchvision, time; t = time.perf_counter(); import inception_lab; print(time.perf_counter() - t)"
+        "import torch, torchvision, time; t = time.process_time(); import inception_lab; print(time.process_time() - t)"
     )
     assert seconds < 0.5
 
@@ -332,3 +353,49 @@ def test_counting_vgg16_allocates_no_weights():
         "before = peak(); inception_lab.count('vgg16'); print(peak() - before)"
     )
     assert megabytes < 300  # its weights alone are 528 MiB
+
+
+# --- what a module without children does by itself -----------------------------------------------------------
+
+
+class Leaf(nn.Module):
+    """A module without children that calls a function of its input and of weights that it keeps."""
+
+    def __init__(self, function, *shapes):
+        super().__init__()
+        self.function = function
+        for number, shape in enumerate(shapes):
+            self.register_buffer(f"weight{number}", torch.zeros(shape))
+
+    def forward(self, x):
+        return self.function(x, *self.buffers())
+
+
+LEAVES = {
+    512: Leaf(lambda x, w: F.relu_(F.conv2d(x, w, padding=1)), (8, 3, 3, 3)),
+    256: Leaf(lambda x, w: F.relu(F.conv2d(x, w), inplace=True), (4, 3, 1, 1)),
+    384: Leaf(lambda x, w, v: F.conv2d(F.conv2d(x, w), v), (4, 3, 1, 1), (2, 4, 1, 1)),
+    387: Leaf(lambda x: x.mul(2).relu().sum((2, 3))),
+}
+
+
+@pytest.mark.parametrize("activations", LEAVES)
+def test_the_activations_of_all_operators_of_a_module_add_up(activations):
+    counted = count(LEAVES[activations], 8)
+    assert counted.activations == activations and len(counted.layers) == 1
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_a_recurrent_layer_writes_at_least_its_output(kind):
+    """6 tokens of 10 numbers become 6 of 20."""
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = kind(10, 20, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(x.flatten(2)[:, 0].unflatten(1, (6, 10)))[0]
+
+    (row,) = [layer for layer in count(Reader(), (1, 6, 10)).layers if layer.name == "layer"]
+    assert row.activations >= 120

@@ -164,7 +164,7 @@ def test_a_table_of_ones_own_folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "complaint"),
+    "row, complaint",
     [
         ("b,2,3.5,somewhere", "4 fields where the header has 5"),
         ("b,2,3.5,,somewhere,more", "6 fields where the header has 5"),

@@ -1,16 +1,22 @@
 """The files around the course agree with one another, and the notebooks are as readers are promised."""
 
 import ast
+import os
 import re
+import shutil
 import statistics
 import subprocess
+import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import conftest
 import nbformat
 import pytest
 import yaml
+
+import inception_lab
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -50,7 +56,7 @@ def test_environment_leaves_versions_to_pip():
     conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
     assert sorted(map(package, conda)) == ["pip", "python"]
-    assert pip == ["-c constraints.txt", "-e .[test]"]
+    assert pip == ["-c constraints.txt", "-e ."]
     assert environment["name"] == PROJECT["name"]
 
 
@@ -74,25 +80,60 @@ def test_constraints_name_versions_only():
         assert not re.match(r"nvidia-|cuda-|triton=|inception", line), line
 
 
-def test_every_package_that_is_imported_is_a_direct_dependency():
-    here = {"inception_lab", "conftest"}
-    distributions = metadata.packages_distributions()
-    imported = set()
-    for path in [*ROOT.glob("inception_lab/*.py"), *ROOT.glob("scripts/*.py"), *ROOT.glob("tests/*.py")]:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(paths):
+    """The packages that files of Python, or the code cells of notebooks, import at any place."""
+    found = set()
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".ipynb":
+            cells = [cell.source for cell in nbformat.reads(text, as_version=4).cells if cell.cell_type == "code"]
+            text = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", cell, flags=re.MULTILINE) for cell in cells)
+        for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Import):
-                imported |= {alias.name.partition(".")[0] for alias in node.names}
+                found |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
-                imported.add(node.module.partition(".")[0])
-    needed = {package(d) for name in imported - here for d in distributions.get(name, [])}
-    # matplotlib and ipywidgets cannot do without these two.
-    assert needed <= direct_dependencies() | {"pillow", "ipython"}
+                found.add(node.module.partition(".")[0])
+    distributions = metadata.packages_distributions()
+    # matplotlib, ipywidgets, JupyterLab and Sphinx cannot do without these.
+    along = {"pillow", "ipython", "matplotlib-inline", "docutils"}
+    return {package(d) for name in found for d in distributions.get(name, [])} - along - {"inception-lab"}
+
+
+def test_every_package_that_is_imported_is_a_direct_dependency():
+    folders = ("inception_lab", "scripts", "benchmarks", "docs", "tests")
+    assert imported([path for folder in folders for path in ROOT.glob(f"{folder}/**/*.py")]) <= direct_dependencies()
+
+
+def test_the_course_alone_has_all_that_students_run():
+    """The notebooks, the exercises, and the commands that need no extra."""
+    course = {package(requirement) for requirement in PROJECT["dependencies"]}
+    scripts = [ROOT / "scripts" / name for name in ("notebooks.py", "grading.py")]
+    assert imported([*NOTEBOOKS, *ROOT.glob("exercises/*.ipynb"), *ROOT.glob("inception_lab/**/*.py")]) <= course
+    assert imported([*scripts, *ROOT.glob("benchmarks/*.py")]) <= course
+    assert not course & {"nbgrader", "sphinx", "playwright", "pytest"}
+
+
+@pytest.mark.slow
+def test_answers_are_checked_without_the_extras(tmp_path):
+    """`make check` installs the course alone; what the extras bring is hidden here."""
+    hide = "import sys; sys.modules |= dict.fromkeys(['nbgrader', 'traitlets.config', 'sphinx', 'playwright'])"
+    run = f"{hide}; sys.path.insert(0, 'scripts'); import exercises; sys.exit(exercises.main(sys.argv[1:]))"
+    script = tmp_path / "check.py"  # a file, since the process that runs the answers imports it
+    script.write_text(f"if __name__ == '__main__':\n    {run}\n")
+    command = [sys.executable, script, "check", "exercises/02_inception_module.ipynb"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 1 and "0 of 5 right" in done.stdout, done.stdout + done.stderr
 
 
 def test_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    assert str(citation["version"]) == PROJECT["version"]
+    assert str(citation["version"]) == PROJECT["version"] == inception_lab.__version__
     assert metadata.version(PROJECT["name"]) == PROJECT["version"]
+
+
+def test_the_changelog_begins_with_this_version():
+    versions = re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert versions[0] == PROJECT["version"]
 
 
 def test_citation_names_authors_license_and_paper():
@@ -103,7 +144,66 @@ def test_citation_names_authors_license_and_paper():
     assert citation["license"] == PROJECT["license"]
     (paper,) = citation["references"]
     assert paper["identifiers"][0]["value"] == "arXiv:1409.4842"
-    assert [author["family-names"] for author in paper["authors"]][0] == "Szegedy"
+    assert paper["authors"][0]["family-names"] == "Szegedy"
+
+
+# --- checks --------------------------------------------------------------------------------------------------
+
+
+def test_the_hooks_before_a_commit_are_the_checks_of_make_lint():
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (repository,) = config["repos"]
+    assert repository["repo"] == "local"  # nothing is fetched
+    hooks = {" ".join(hook["entry"].split()[:2]).removeprefix(".venv/bin/") for hook in repository["hooks"]}
+    assert hooks == {"ruff check", "ruff format", "mypy", "lint-imports"}
+    recipe = re.search(r"^lint:.*?\n\n", (ROOT / "Makefile").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)[0]
+    assert all(hook in recipe for hook in hooks)
+
+
+def test_the_workflow_calls_make_on_the_versions_of_python_that_are_supported():
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    jobs = workflow["jobs"]
+    assert jobs["quick"]["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
+    commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
+    assert {"make lint", "make quick", "make test"} <= commands
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert {command.split()[-1] for command in commands} <= targets
+    assert workflow[True]["schedule"]  # "on", which YAML reads as true
+    assert "secrets." not in str(workflow)
+
+
+def test_make_quick_tests_some_of_every_package():
+    tests = ROOT / "tests"
+    for folder, names in conftest.QUICK.items():
+        place = tests if folder == "tests" else tests / folder
+        assert names and all((place / f"{name}.py").is_file() for name in names), folder
+    assert {path.name for path in tests.iterdir() if any(path.glob("test_*.py"))} <= set(conftest.QUICK)
+    assert {f"{name}.py" for name in conftest.LONGEST} <= {path.name for path in tests.glob("*/test_*.py")}
+
+
+@pytest.mark.parametrize(
+    "file, line",
+    [
+        ("models/blocks.py", "import inception_lab.costs.published"),
+        ("costs/published.py", "import inception_lab.data.crops"),
+        ("training/recipes.py", "import inception_lab.evaluation.records"),
+        ("lens/images.py", "import inception_lab.evaluation.records"),
+        ("plots/style.py", "import inception_lab.training.recipes"),
+        ("training/recipes.py", "import inception_lab.plots.style"),
+        ("exercises.py", "import inception_lab.common.checks"),
+        ("another.py", ""),
+    ],
+)
+def test_an_import_that_points_upwards_is_refused(tmp_path, file, line):
+    """By the contracts that `make lint` holds the library to."""
+    shutil.copytree(ROOT / "inception_lab", tmp_path / "inception_lab", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    with (tmp_path / "inception_lab" / file).open("a", encoding="utf-8") as source:
+        source.write(f"\n{line}\n")
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": ""}, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "BROKEN" in done.stdout or "not listed as layers" in done.stdout + done.stderr
 
 
 # --- README -------------------------------------------------------------------------------------------------

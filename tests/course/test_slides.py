@@ -25,7 +25,7 @@ def notebook(request):
 
 
 def test_a_deck_takes_twenty_to_thirty_minutes(notebook):
-    title, slides = script.read(script.OUTLINES / f"{notebook.stem}.md", nbformat.read(notebook, as_version=4))
+    _, slides = script.read(script.OUTLINES / f"{notebook.stem}.md", nbformat.read(notebook, as_version=4))
     assert 20 <= sum(minutes for _, minutes, _, _ in slides) <= 30
     assert len(slides) >= 7
     assert sum("<img" in body or "<table" in body or "<pre" in body for _, _, body, _ in slides) >= len(slides) / 2

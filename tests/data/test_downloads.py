@@ -63,7 +63,7 @@ def server(tmp_path):
     """Serves tmp_path/source/FILE: /whole/FILE, /cut/FILE half, /stalled/FILE half and then nothing, else 404."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             kind, name = self.path.split("/")[1:]
             content = (tmp_path / "source" / name).read_bytes()
             found = kind in ("whole", "cut", "stalled")

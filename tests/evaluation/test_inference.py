@@ -285,7 +285,7 @@ def test_the_size_of_a_batch_changes_nothing(runs, oblong):
 
 def test_whole_images_are_scaled_and_cut_as_in_training(runs, oblong):
     p = evaluate(runs / "one", oblong, store=False)
-    model, about = load_model(runs / "one")
+    model, _ = load_model(runs / "one")
     images = datasets.load(oblong, "val", size=tiny.SIZE)
     seen = torch.stack([image for image, _ in images])
     logits = model((seen / 255 - 0.4) / 0.25)

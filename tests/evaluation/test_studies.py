@@ -1,5 +1,6 @@
 """A study goes on where it was stopped, its file says all, and a difference is called one only if it is clear."""
 
+import itertools
 import json
 import os
 import shutil
@@ -194,7 +195,7 @@ def test_error_by_scale_is_that_of_the_images_of_each_scale(shapes):
     assert {name: row[f"val_top1_error_{name}"] for name in wrong} == {
         name: pytest.approx(100 * np.mean(values), abs=1e-3) for name, values in wrong.items()
     }
-    assert row["val_top1_error"] == pytest.approx(100 * np.mean(sum(wrong.values(), [])), abs=1e-3)
+    assert row["val_top1_error"] == pytest.approx(100 * np.mean(list(itertools.chain(*wrong.values()))), abs=1e-3)
 
 
 def test_error_by_scale_needs_shapes(finished):
@@ -399,7 +400,7 @@ def spoil(change):
     [
         (spoil(lambda lines: "a,b\n1,2\n"), "its columns differ in \\['a', 'arm', 'b', "),
         (spoil(lambda lines: "".join(lines)[:-40]), "not the record of a study: .*EOF inside string"),
-        (spoil(lambda lines: "".join(lines).replace('""epochs""', '""epoch""')), "did you mean epochs"),
+        (spoil(lambda lines: "".join(lines).replace('""epochs""', '""epoch""')), "did you mean 'epochs'"),
         (spoil(lambda lines: "".join(lines).replace("plain,1,", "plain,one,")), "invalid literal.*'one'"),
         (spoil(lambda lines: "".join([*lines, lines[1]])), "two rows of one arm and seed"),
         (spoil(lambda lines: ""), "not the record of a study"),

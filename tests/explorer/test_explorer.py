@@ -103,6 +103,10 @@ def test_every_unit_and_every_class_is_on_the_page(state, network):
     ]
 
 
+def test_a_page_knows_which_images_it_was_made_from(state, images):
+    assert state["made_from"]["images"] == datasets.digest(images.classes, images)
+
+
 def test_maps_and_receptive_fields_are_those_of_the_network(state, network):
     for stage in state["stages"][:-1]:
         answers = lens.activations(network, torch.rand(1, 3, tiny.SIZE, tiny.SIZE), stage["name"])[stage["name"]]
@@ -333,7 +337,10 @@ def test_another_exploration_in_the_folder_is_kept(run, out):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"stages": ["inception_4z"]}, "stages must be among conv1.*got 'inception_4z'; did you mean inception_4a"),
+        (
+            {"stages": ["inception_4z"]},
+            "stages must be one of 'conv1'.*got 'inception_4z'; did you mean 'inc",
+        ),
         ({"steps": -1}, "steps must be a whole number of at least 0, got -1"),
         ({"size": 2}, "size must be a whole number of at least"),
         ({"split": "all"}, "split must be one of"),

@@ -3,12 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+import record_lens
 import torch
 
 from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
-from inception_lab.lens import recorded, scales, scores
+from inception_lab.lens import controls, recorded, scales, scores
 from inception_lab.training.weights import load_model
 
 RUN = files.recorded("runs") / "shapes-laptop"
@@ -50,8 +51,8 @@ def test_grad_cam_is_its_formula(network, batch):
     maps = lens.grad_cam(network, images, labels, "inception_4e")
     values = network.extract(images, ["inception_4e", "inception_5b"])["inception_4e"].detach().requires_grad_()
     x = values
-    for stage in network.network.stages[network.network.stages.index("inception_4e") + 1 :]:
-        x = getattr(network.network, stage)(x)
+    for stage in network.model.stages[network.model.stages.index("inception_4e") + 1 :]:
+        x = getattr(network.model, stage)(x)
     (gradient,) = torch.autograd.grad(x[range(6), labels].sum(), values)
     by_hand = (values * gradient.mean((2, 3), keepdim=True)).sum(1).relu()
     enlarged = torch.nn.functional.interpolate(by_hand[:, None], (64, 64), mode="bilinear", align_corners=False)[:, 0]
@@ -71,23 +72,23 @@ def test_classes_by_name_number_or_as_found(network, batch):
 @pytest.mark.parametrize("method", [lens.grad_cam, lens.occlusion, lens.integrated_gradients])
 def test_wrong_arguments_are_told(network, batch, method):
     for target, message in [
-        ("rings", r"or a name, got 'rings' \(did you mean 'ring'"),
+        ("rings", r"or a name, got 'rings'; did you mean 'ring'"),
         (10, "class must be from 0 to 9"),
     ]:
         with pytest.raises(ValueError, match=message):
             method(network, batch[0], target)
     with pytest.raises(ValueError, match="one for each of the 6 images, got 2"):
         method(network, batch[0], [1, 2])
-    with pytest.raises(ValueError, match="images must be a tensor"):
+    with pytest.raises(ValueError, match="images must be a batch"):
         method(network, batch[0][0])
 
 
 def test_wrong_settings_are_told(network, batch):
     with pytest.raises(ValueError, match="layer: 'inception_4z' is not in this network"):
         lens.grad_cam(network, batch[0], layer="inception_4z")
-    with pytest.raises(ValueError, match="window must be from 1 to 64 pixels, got 65"):
+    with pytest.raises(ValueError, match="window must be a whole number from 1 to 64, got 65"):
         lens.occlusion(network, batch[0], window=65)
-    with pytest.raises(ValueError, match="stride must be from 1 to the window's 8 pixels, got 9"):
+    with pytest.raises(ValueError, match="stride must be a whole number from 1 to 8, got 9"):
         lens.occlusion(network, batch[0], stride=9)
     with pytest.raises(ValueError, match="steps must be"):
         lens.integrated_gradients(network, batch[0], steps=0)
@@ -100,7 +101,7 @@ def test_the_pointing_game_looks_at_the_largest_pixel():
     maps = torch.zeros(3, 8, 10)
     maps[0, 2, 7], maps[1, 2, 7], maps[2, 0, 0] = 1, 1, 1
     boxes = torch.tensor([[7.0, 2, 8, 3], [0, 2, 7, 3], [0, 0, 1, 1]])
-    assert scores.hits(maps, boxes).tolist() == [True, False, True]
+    assert scores.hits(scores.points(maps), boxes).diagonal().tolist() == [True, False, True]
 
 
 def test_the_box_is_that_of_the_largest_region():
@@ -140,8 +141,8 @@ def test_a_map_that_knows_the_object_wins_and_one_of_another_object_is_chance(ne
             images_of = data.batch(range(30))[0]
             sets += [knows(shift)(network, images_of, None), scores.boxes_of(data, range(30))]
         rows.append(scores.compare(*sets))
-    assert rows[0]["pointing"] == 100 and rows[0]["overlap"] > 85  # pixels that are covered in part
-    assert abs(rows[1]["pointing"] - rows[1]["pointing_chance"]) < 30 and rows[1]["overlap"] < 30
+    assert rows[0].pointing == 100 and rows[0].overlap > 85  # pixels that are covered in part
+    assert abs(rows[1].pointing - rows[1].pointing_chance) < 30 and rows[1].overlap < 30
 
 
 def test_scores_of_a_network_and_of_none(network):
@@ -159,10 +160,10 @@ def test_scores_of_a_network_and_of_none(network):
 
 
 def test_shuffling_keeps_the_weights_and_loses_what_they_know(network):
-    blank, (images, labels) = scores.shuffled(RUN, seed=1), DATA.batch(range(30))
+    blank, (images, labels) = controls.shuffled(RUN, seed=1), DATA.batch(range(30))
     model = load_model(RUN)[0]
     old = torch.cat([p.flatten() for p in model.linear.parameters()])
-    new = torch.cat([p.flatten() for p in blank.network.linear.parameters()])
+    new = torch.cat([p.flatten() for p in blank.model.linear.parameters()])
     assert torch.equal(old.sort().values, new.sort().values) and not torch.equal(old, new)
     right = [(n(images).argmax(1) == labels).float().mean().item() for n in (network, blank)]
     assert right[0] > 0.9 and right[1] < 0.4
@@ -217,12 +218,12 @@ def test_the_recorded_tables_are_what_the_code_computes(network):
     again = scores.score({"trained": network}, {"Grad-CAM": lens.grad_cam}, images=200, progress=False).iloc[0]
     assert again["pointing"] == pytest.approx(kept["pointing"], abs=1)
     assert again["threshold"] == pytest.approx(kept["threshold"])
-    assert len(recorded.read("attributions")) == (1 + recorded.SHUFFLES) * len(scores.METHODS)
+    assert len(recorded.read("attributions")) == (1 + record_lens.SHUFFLES) * len(scores.METHODS)
 
 
 def test_the_new_network_has_the_weights_that_training_began_with():
-    one, other = scales.untrained(RUN, images=32), scales.untrained(RUN, images=32)
-    assert torch.equal(one.network.conv1.conv.weight, other.network.conv1.conv.weight)
+    one, other = controls.untrained(RUN, images=32), controls.untrained(RUN, images=32)
+    assert torch.equal(one.model.conv1.conv.weight, other.model.conv1.conv.weight)
     images, labels = DATA.batch(range(30))
     assert (one(images).argmax(1) == labels).float().mean() < 0.5
 
@@ -235,10 +236,10 @@ def test_the_tables_are_made_where_they_stopped(tmp_path, monkeypatch):
         return pd.DataFrame({"value": [1.5]})
 
     for key in ({"network": "a", "seed": 0}, {"network": "a", "seed": 1}, {"network": "a", "seed": 0}):
-        recorded.add(tmp_path / "t.csv", key, rows)
+        record_lens.add(tmp_path / "t.csv", key, rows)
     assert len(calls) == 2
     assert pd.read_csv(tmp_path / "t.csv").to_dict("list") == {"network": ["a"] * 2, "seed": [0, 1], "value": [1.5] * 2}
-    monkeypatch.setattr(recorded, "place", lambda: tmp_path)
+    monkeypatch.setattr(files, "recorded", lambda *parts: tmp_path / parts[-1])
     assert len(recorded.read("t")) == 2
-    with pytest.raises(ValueError, match="inception_lab.lens.recorded` makes it"):
+    with pytest.raises(ValueError, match="scripts/record_lens.py` makes it"):
         recorded.read("other")

@@ -37,7 +37,7 @@ def double():
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
-@pytest.mark.parametrize("five_by_five", ["5x5", "3x3", "two 3x3", "1x1", "7x7"])
+@pytest.mark.parametrize("five_by_five", ["5x5", "3x3", "two 3x3", "1x1", "7x7", "1x5 5x1"])
 def test_where_the_relus_pass_a_path_is_a_convolution_with_its_expanded_kernel(batch_norm, five_by_five):
     unit = partial(ConvUnit, batch_norm=batch_norm, bias=not batch_norm)
     module = settled(Inception(7, WIDTHS, five_by_five=five_by_five, unit=unit), shift=1000)

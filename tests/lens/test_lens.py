@@ -33,7 +33,7 @@ def images():
 def silenced(path="inception_3a.one", channel=3):
     """The network with one unit whose bias is so low that nothing excites it."""
     network = lens.open_run(RUN)
-    network.network.get_submodule(path).conv.bias[channel] = -1e4
+    network.model.get_submodule(path).conv.bias[channel] = -1e4
     return network
 
 
@@ -81,7 +81,7 @@ def test_paths_of_a_module_whose_pool_passes_through():
 
 def test_activations_are_what_a_hook_sees(network, images):
     seen = {}
-    hook = network.network.inception_4a.five.register_forward_hook(lambda m, i, o: seen.update(five=o))
+    hook = network.model.inception_4a.five.register_forward_hook(lambda m, i, o: seen.update(five=o))
     with torch.no_grad():
         network(images)
     hook.remove()
@@ -101,7 +101,7 @@ def test_a_unit_of_a_module_is_one_of_a_path(network, images):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ("inception_4a.fiv:3", r"unit: 'inception_4a.fiv' is not in this network \(did you mean 'inception_4a.five'"),
+        ("inception_4a.fiv:3", r"unit: 'inception_4a.fiv' is not in this network; did you mean 'inception_4a.five'"),
         (
             "inception_4a.five:16",
             "unit must be inception_4a.five:0 to inception_4a.five:15, got 'inception_4a.five:16'",
@@ -121,7 +121,7 @@ def test_wrong_arguments_are_told(network, images):
         with pytest.raises(ValueError, match=message):
             lens.activations(network, images, names)
     for wrong in (images[0], images[:0], "x"):
-        with pytest.raises(ValueError, match=r"images must be a tensor \(N, 3, H, W\)"):
+        with pytest.raises(ValueError, match=r"images must be a batch \(N, 3, H, W\)"):
             lens.activations(network, wrong, "conv1")
     with pytest.raises(ValueError, match="must be a GoogLeNet"):
         lens.Network(nn.Conv2d(3, 3, 1))
@@ -174,7 +174,7 @@ def test_a_set_of_few_images_leaves_places_empty(network, images):
     assert lens.crops(network, images[:2], top, 0).shape[0] <= 2
     with pytest.raises(ValueError, match="k must be a whole number of at least 1, got 0"):
         lens.top_patches(network, images, FIVE, k=0)
-    with pytest.raises(ValueError, match="channel must be from 0 to 15, got 16"):
+    with pytest.raises(ValueError, match="channel must be a whole number from 0 to 15, got 16"):
         lens.crops(network, images, top, 16)
 
 
@@ -189,7 +189,7 @@ def test_a_dead_unit_is_told(images):
 def test_a_receptive_field_is_what_a_unit_depends_on(path, row, column):
     """With weights of 1 and no bias every pixel of the field counts, so that the gradient draws it."""
     network = lens.Network(zoo.build("googlenet-laptop", 10, aux=False), size=64)
-    for layer in network.network.modules():
+    for layer in network.model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.constant_(layer.weight, 0.01)
             nn.init.zeros_(layer.bias)
@@ -311,5 +311,5 @@ def test_a_folder_or_a_broken_file_is_told(tmp_path):
 
 
 def test_a_network_that_is_looked_into_already_can_be_again(network, images):
-    again = lens.Network(network.network, mean=network.mean.flatten().tolist(), std=network.std.flatten().tolist())
+    again = lens.Network(network.model, mean=network.mean.flatten().tolist(), std=network.std.flatten().tolist())
     torch.testing.assert_close(again(images[:4]), network(images[:4]))

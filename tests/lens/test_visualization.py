@@ -12,7 +12,7 @@ from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens.deepdream import octave_sizes
-from inception_lab.lens.objectives import Batch
+from inception_lab.lens.objectives import BatchObjective
 from inception_lab.lens.parametrizations import COLORS
 
 RUN = files.recorded("runs") / "shapes-laptop"
@@ -37,9 +37,9 @@ def values(network):
 
 
 def of(network, values, *objectives):
-    batch = Batch(network, list(objectives))
+    batch = BatchObjective(network, list(objectives))
     assert set(batch.nodes) <= set(values)
-    return batch(values)
+    return batch.of(values)
 
 
 def test_objectives_are_what_they_say(network, values):
@@ -81,7 +81,9 @@ def test_diversity_compares_the_images_of_one_objective(network, values):
     [
         (lambda: lens.channel("inception_4a.fiv:3"), "did you mean 'inception_4a.five'"),
         (lambda: lens.unit(FIVE, 16), "unit must be inception_4a.five:0 to inception_4a.five:15"),
-        (lambda: lens.channel(FIVE), "a unit must be a name and a channel"),
+        (lambda: lens.channel(FIVE), "a unit must be a name and a channel.* got 'inception_4a.five'$"),
+        (lambda: lens.channel(f"{FIVE}:x"), "got 'inception_4a.five:x'$"),
+        (lambda: lens.unit(FIVE, -1), "got 'inception_4a.five:-1'$"),
         (lambda: lens.path("inception_9a"), "path: 'inception_9a' is not in this network"),
         (lambda: lens.logit("rink"), "did you mean 'ring'"),
         (lambda: "conv1:3", "objectives must be made of unit, channel, path"),
@@ -198,13 +200,13 @@ def test_diverse_images_are_less_alike(network):
     for name, objective in {"plain": plain, "diverse": plain + 20 * lens.diversity("inception_3b")}.items():
         images = lens.visualize(network, [objective] * 3, steps=40, size=32, **QUIET).images
         values = lens.activations(network, images, "inception_3b")
-        alike[name] = -Batch(network, [lens.diversity("inception_3b")] * 3)(values).mean()
+        alike[name] = -BatchObjective(network, [lens.diversity("inception_3b")] * 3).of(values).mean()
     assert alike["diverse"] < alike["plain"] - 0.05
 
 
 def test_a_dead_unit_is_told():
     network = lens.open_run(RUN)
-    network.network.inception_3a.one.conv.bias[3] = -1e4
+    network.model.inception_3a.one.conv.bias[3] = -1e4
     with pytest.warns(UserWarning, match=r"dead: unit\(inception_3a.one:3\)\. No step of 2"):
         seen = lens.visualize(network, [lens.unit("inception_3a.one:3"), lens.unit("conv1:1")], steps=2, **QUIET)
     assert seen.dead.tolist() == [True, False] and seen.excitation[0] == 0

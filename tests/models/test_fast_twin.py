@@ -12,11 +12,11 @@ from torch import nn
 
 from inception_lab import build, count
 from inception_lab.data.datasets import in_memory, load
-from inception_lab.evaluation import recorded_run
+from inception_lab.evaluation.records import recorded_run
 from inception_lab.models import zoo
 from inception_lab.models.blocks import ConvUnit
 from inception_lab.models.designs import Row
-from inception_lab.models.fast_twin import PIXELS_AT_ONCE, Twin, fast
+from inception_lab.models.fast_twin import PIXELS_AT_ONCE, MergedInception, Twin, fast, merge_ones
 from inception_lab.models.fused import ONEDNN, SHAPES_KEPT, FusedConv, FusedResponseNorm
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.weights import load_model
@@ -307,3 +307,16 @@ def test_a_twin_gives_no_gradients():
     model, images = random_network(6)
     assert not fast(model)(images.requires_grad_()).requires_grad
     assert isinstance(fast(model), Twin)
+
+
+def test_a_model_with_merged_ones_has_a_twin_a_copy_and_a_pickle():
+    model = randomize(build("googlenet-laptop", 5))
+    names = list(model.state_dict())
+    images = torch.randn(2, 3, 64, 64)
+    expected = model(images)
+    merge_ones(model)
+    assert type(model.inception_3a) is MergedInception and list(model.state_dict()) == names
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(again.inception_3a) is MergedInception
+        torch.testing.assert_close(again(images), expected)
+    assert difference(fast(model), model, images) < 1e-4

@@ -13,7 +13,8 @@ from inception_lab import build
 from inception_lab.costs import published
 from inception_lab.models import zoo
 from inception_lab.models.designs import DESIGNS, TABLE_1, Design, change, small_images, without
-from inception_lab.models.googlenet import GoogLeNet, Outputs, from_torchvision
+from inception_lab.models.googlenet import GoogLeNet, Outputs
+from inception_lab.models.torchvision_weights import from_torchvision
 
 
 def parameters(model):

@@ -1,12 +1,22 @@
 """Designs for experiments: equal cost where it is promised, one thing changed and nothing else."""
 
+import hashlib
+
 import pytest
 import torch
 
 from inception_lab import build, count
 from inception_lab.models.designs import DESIGNS, TABLE_1, narrow
-from inception_lab.models.equal_cost import macs_a_position, module_macs, times, with_macs_of
-from inception_lab.models.variants import KERNELS, MODULES, shuffled, vary
+from inception_lab.models.variants import (
+    KERNELS,
+    MODULES,
+    macs_per_position,
+    module_macs,
+    shuffled,
+    times,
+    vary,
+    with_macs_of,
+)
 
 DESIGN = DESIGNS["googlenet-laptop"]
 
@@ -74,7 +84,7 @@ def test_the_formula_for_a_modules_macs_is_what_the_counter_finds(fields):
     costs = count("googlenet", **fields).by_stage()["macs"]
     design, positions, channels = vary(DESIGNS["googlenet"], **fields), {"3": 28**2, "4": 14**2, "5": 7**2}, 192
     for row in (row for row in TABLE_1 if row.type == "inception"):
-        found = macs_a_position(row, channels, design) * positions[row.stage[-2]]
+        found = macs_per_position(row, channels, design) * positions[row.stage[-2]]
         assert found == costs[row.stage]
         channels = row.widths.out_channels(channels)
     modules = [stage for stage in costs.index if stage.startswith("inception")]
@@ -187,3 +197,34 @@ def test_every_kind_of_module_can_be_built_and_run():
     for modules in MODULES:
         model = build("googlenet-laptop", 10, modules=modules, aux=False).eval()
         assert model(torch.randn(1, 3, 64, 64)).shape == (1, 10), modules
+
+
+# What the variants of published designs were when every stored study was run. A table that changes silently would
+# change what a study's row means.
+DIGESTS = {
+    "googlenet": "a861f25e77296cf8",
+    "googlenet-laptop": "57a9cf7623eb9436",
+    "googlenet-bn-32": "219d59b0e8d22f82",
+    "googlenet-uva": "e88e831f8a2a38d5",
+    "inception-v2": "16fc23fcecf0dfa2",
+}
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_every_variant_is_the_design_that_it_always_was(name):
+    found = hashlib.sha256()
+    for modules in MODULES:
+        try:
+            design = vary(DESIGNS[name], modules)
+        except (TypeError, ValueError):  # not every kind of module goes with every design
+            continue
+        found.update(repr((modules, design.table, design.three_by_three, design.five_by_five)).encode())
+        found.update(repr((design.separable, design.residual, design.aux_after)).encode())
+    assert found.hexdigest()[:16] == DIGESTS[name]
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_one_kernel_costs_the_same_where_modules_have_a_stride(kernel):
+    """Inception-v2 has two: their positions, and those after them, are fewer."""
+    usual = count("inception-v2").macs
+    assert count("inception-v2", modules=f"{kernel}x{kernel} alone").macs == pytest.approx(usual, rel=1e-3)

@@ -136,10 +136,10 @@ def test_paths_cost_what_their_layers_cost():
 
 def test_redraw_is_quick():
     _, sliders, _ = parts(module_cost())
-    start = time.perf_counter()
+    start = time.process_time()  # by the clock it would depend on what else runs
     for value in range(8, 168, 8):
         sliders["#5×5 reduce"].value = value
-    assert (time.perf_counter() - start) / 20 < 0.3
+    assert (time.process_time() - start) / 20 < 0.3
 
 
 def test_an_unknown_stage_is_refused():

@@ -41,7 +41,8 @@ def test_they_are_held_at_one_size_and_trained_on_at_another(tree, augmentation)
     recipe = replace(RECIPE, augmentation=augmentation)
     data = open_data(recipe, tree)
     assert data.train.images.shape == (32, 3, 16, 16) and data.val.images.shape == (24, 3, 16, 16)
-    images, labels = next(Batches(recipe, data, CPU).epoch(0))
+    batches = Batches(recipe, data, CPU)
+    images, labels = batches.to_device(*next(batches.epoch(0)))
     assert images.shape == (8, 3, 48, 48) and images.dtype == torch.float32 and labels.shape == (8,)
 
 
@@ -49,7 +50,8 @@ def test_without_augmentation_training_and_validation_see_the_resized_image(tree
     data = open_data(RECIPE, tree)
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
     batches = Batches(RECIPE, data, CPU)
-    for (images, labels), part in zip(batches.epoch(0), batches.order(0), strict=True):
+    for read, part in zip(batches.epoch(0), batches.order(0), strict=True):
+        images, labels = batches.to_device(*read)
         expected = torch.stack([(fit(data.train.images[i], 48) / 255 - mean) / std for i in part])
         assert (images - expected).abs().max() < 1e-6 and torch.equal(labels, data.train.labels[part])
     seen = torch.cat([images for images, _ in in_order(data, RECIPE, CPU)])

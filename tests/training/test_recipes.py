@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 
 from inception_lab import build
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
-from inception_lab.training.recipes import HOW_IT_RUNS, PAPER, RECIPES, Recipe, find
+from inception_lab.training.recipes import MAY_CHANGE, PAPER, RECIPES, Recipe, find
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -57,7 +58,7 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         "seed",
     }
     ours |= {"memory_size", "cutout", "merge_ones"}
-    ours |= {"channels_last", "compile", "weights_seed", *HOW_IT_RUNS, "nesterov", "warmup_epochs", "label_smoothing"}
+    ours |= {"channels_last", "compile", "weights_seed", *MAY_CHANGE, "nesterov", "warmup_epochs", "label_smoothing"}
     assert not (
         recipe.memory_size or recipe.cutout or recipe.nesterov or recipe.warmup_epochs or recipe.label_smoothing
     )
@@ -108,7 +109,7 @@ def test_a_wrong_field_is_named(settings, message):
 @pytest.mark.parametrize(
     "change, message",
     [
-        (dict(learning_rat=1), "'learning_rat' is no part of a recipe; did you mean learning_rate"),
+        (dict(learning_rat=1), "'learning_rat' is no part of a recipe; did you mean 'learning_rate'"),
         (dict(epochs="3"), "epochs must be a whole number, got '3'"),
         (dict(nesterov=None), "nesterov must be true or false, got None"),
     ],
@@ -139,7 +140,7 @@ def test_settings_have_the_types_of_their_fields():
     "setting, message",
     [
         ("epochs", "a setting must be key=value, got 'epochs'"),
-        ("epoch=3", "did you mean epochs"),
+        ("epoch=3", "did you mean 'epochs'"),
         ("epochs=many", "epochs must be a whole number, got 'many'"),
         ("nesterov=yes", "nesterov must be true or false, got 'yes'"),
         ("epochs.x=3", "epochs has no parts"),
@@ -235,3 +236,14 @@ def test_running_statistics_are_averaged_and_counters_copied():
         average.update(model)
     assert average.model.running_mean.item() == pytest.approx((0.2 + 0.58) / 2)
     assert average.model.num_batches_tracked.item() == 2
+
+
+def test_a_recipe_of_version_0_1_still_loads():
+    old = RECIPES["cifar10"].to_json().replace('"optimizer"', '"optimiser"')
+    assert "optimiser" in old and Recipe.from_json(old) == RECIPES["cifar10"]
+
+
+def test_numpys_numbers_are_numbers():
+    recipe = tiny.recipe(epochs=np.int64(3), learning_rate=np.float32(0.5), nesterov=np.bool_(True))
+    assert (recipe.epochs, recipe.learning_rate, recipe.nesterov) == (3, 0.5, True)
+    assert Recipe.from_json(recipe.to_json()) == recipe

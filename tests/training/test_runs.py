@@ -131,7 +131,7 @@ def checkpoints_in(folder):
     """The checkpoints of a folder, all of which must be whole."""
     found = sorted(folder.glob("checkpoint*.safetensors")) if folder.exists() else []
     for path in found:
-        checkpoints.load(path)
+        checkpoints.read(path)
     return [path.name for path in found]
 
 
@@ -316,11 +316,10 @@ def test_a_full_disk_is_told_and_nothing_lost(stopped, name, tmp_path):
 
 def test_strides_of_the_optimizers_state_come_back(tmp_path):
     laid_out = torch.arange(24.0).reshape(1, 2, 3, 4).contiguous(memory_format=torch.channels_last)
-    path = tmp_path / "x.safetensors"
-    checkpoints.save(path, {"t": laid_out, "s": torch.tensor(3)}, {"step": 1}, tmp_path / "before")
-    tensors, state = checkpoints.load(path)
+    path = checkpoints.save(tmp_path, tiny.recipe(), {"t": laid_out, "s": torch.tensor(3)}, {"step": 1})
+    tensors, state = checkpoints.read(path)
     assert torch.equal(tensors["t"], laid_out) and tensors["t"].stride() == laid_out.stride()
-    assert tensors["s"].item() == 3 and state == {"step": 1}
+    assert tensors["s"].item() == 3 and state == {"recipe": tiny.recipe().to_json(), "step": 1}
 
 
 # --- the command --------------------------------------------------------------------------------------------
@@ -396,3 +395,18 @@ def test_the_command_tells_what_is_wrong(command, line, status, message, tmp_pat
     assert command(line)[0] == status
     assert message in capsys.readouterr().err
     assert names_in(tmp_path) == ["file"]
+
+
+def test_a_checkpoint_of_version_0_1_is_resumed(stopped, tmp_path):
+    """It had the optimizer's state, and the recipe's key, under their British names."""
+    out, recipe = stopped
+    tensors, state = checkpoints.read(out / checkpoints.NEWEST)
+    old = {name.replace("optimizer.", "optimiser."): tensor for name, tensor in tensors.items()}
+    del state["recipe"]
+    checkpoints.save(out, recipe, old, state)
+    recorded = out / "recipe.json"
+    recorded.write_text(recorded.read_text().replace('"optimizer"', '"optimiser"'))
+    assert any(name.startswith("optimiser.") for name in checkpoints.read(out / checkpoints.NEWEST)[0])
+    resume(out, recipe)
+    quietly(recipe, tmp_path / "undisturbed")
+    assert_same_run(tmp_path / "undisturbed", out)

@@ -9,7 +9,7 @@ import tiny
 import torch
 from tiny import history, quietly
 
-from inception_lab.training import energy
+from inception_lab.training import progress
 from inception_lab.training.progress import Clock
 
 CARD = torch.device("cuda", 1)
@@ -17,9 +17,9 @@ CARD = torch.device("cuda", 1)
 
 @pytest.fixture(autouse=True)
 def forget():
-    energy.counter.cache_clear()
+    progress.energy_counter.cache_clear()
     yield
-    energy.counter.cache_clear()
+    progress.energy_counter.cache_clear()
 
 
 def driver(monkeypatch, refuses=""):
@@ -53,7 +53,7 @@ def driver(monkeypatch, refuses=""):
 
 def test_joules_are_the_driver_s_counter_of_that_card(monkeypatch):
     module = driver(monkeypatch)
-    read = energy.counter(CARD)
+    read = progress.energy_counter(CARD)
     before = read()
     assert read() - before == 1000 and before == 7000  # one look was to see whether it answers
     assert module.asked[0] == "GPU-uuid-1" and set(module.asked[1:]) == {"the card"}
@@ -62,17 +62,17 @@ def test_joules_are_the_driver_s_counter_of_that_card(monkeypatch):
 @pytest.mark.parametrize("refuses", ["init", "handle", "energy"])
 def test_a_driver_that_refuses_is_no_error(monkeypatch, refuses):
     driver(monkeypatch, refuses)
-    assert energy.counter(CARD) is None
+    assert progress.energy_counter(CARD) is None
 
 
 def test_without_the_package_or_on_a_cpu_nobody_can_tell(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)  # import fails
-    assert energy.counter(CARD) is None
-    assert energy.counter(torch.device("cpu")) is None
+    assert progress.energy_counter(CARD) is None
+    assert progress.energy_counter(torch.device("cpu")) is None
 
 
 def test_a_clock_counts_from_its_first_batch_and_goes_on_from_what_was_saved(monkeypatch):
-    monkeypatch.setattr(energy, "counter", lambda device: iter(range(10_000, 99_000, 1000)).__next__)
+    monkeypatch.setattr(progress, "energy_counter", lambda device: iter(range(10_000, 99_000, 1000)).__next__)
     clock = Clock(torch.device("cpu"), joules=500.0)
     for _ in clock.watch([1, 2]):
         clock.read()
@@ -83,7 +83,7 @@ def test_a_clock_counts_from_its_first_batch_and_goes_on_from_what_was_saved(mon
 @pytest.mark.usefixtures("one_thread")
 def test_a_run_has_watt_hours_only_where_they_are_known(monkeypatch, tmp_path):
     assert "watt_hours" not in quietly(tiny.recipe(), tmp_path / "plain")
-    monkeypatch.setattr(energy, "counter", lambda device: iter(range(0, 10**7, 3600)).__next__)
+    monkeypatch.setattr(progress, "energy_counter", lambda device: iter(range(0, 10**7, 3600)).__next__)
     metrics = quietly(tiny.recipe(), tmp_path / "measured")
     rows = history(tmp_path / "measured")
     looks = 4  # of an epoch of 4 steps: on a CPU every step is looked at

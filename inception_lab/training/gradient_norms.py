@@ -14,7 +14,7 @@ from inception_lab.training.trainer import loss
 
 
 def gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, aux_weight: float = 0.3) -> pd.DataFrame:
-    """The length of the loss's gradient at every stage that has weights: a row a stage, in the network's order.
+    """The length of the loss's gradient at every stage that has weights: one row per stage, in the network's order.
 
     model: a GoogLeNet, in training or evaluation mode; its weights, running statistics and gradients stay as they
     are. images: (N, 3, H, W) as the network sees them. labels: (N,). aux_weight: of each auxiliary loss; with 0 it
@@ -63,10 +63,11 @@ def differences(model: nn.Module, images: torch.Tensor) -> pd.Series:
 
 def _watched(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     """A copy of a network, and a dict that its next forward pass fills: stage → output."""
-    if not getattr(model, "stages", None):
+    stages = getattr(model, "stages", None)
+    if not stages:
         raise ValueError(f"model must have named stages, as GoogLeNet has, got {type(model).__name__}")
     model, maps = copy.deepcopy(model), {}
-    for stage in model.stages:
+    for stage in stages:
         getattr(model, stage).register_forward_hook(lambda module, x, y, stage=stage: maps.update({stage: y}))
     return model, maps
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from inception_lab import build
-from inception_lab.training.gradients import differences, gradients
+from inception_lab.training.gradient_norms import differences, gradients
 from inception_lab.training.trainer import loss
 
 MODULES = ("3a", "3b", "4a", "4b", "4c", "4d", "4e", "5a", "5b")

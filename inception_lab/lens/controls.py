@@ -1,0 +1,68 @@
+"""Networks that know nothing, to compare a trained one with: weights in random order, and weights before training.
+
+    shuffled("data/runs/shapes-laptop", seed=1)
+    untrained("data/runs/shapes-laptop")
+
+The statistics of batch normalization are measured anew in both, so that values have a usual size.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from inception_lab.data.pictures import normalize
+from inception_lab.data.shapes import Shapes
+from inception_lab.lens.network import Network
+from inception_lab.models import zoo
+from inception_lab.training.weights import load_model
+
+
+def shuffled(run: str | Path, seed: int = 0, images: int = 256) -> Network:
+    """The network of a run on `shapes` with the entries of each weight tensor in random order.
+
+    A sanity check (Adebayo et al. 2018, arXiv:1810.03292): an attribution that still finds the object does not show
+    what the network has learned. images: how many of the training split batch normalization is measured on. Raises
+    RunError for a folder without finished weights.
+    """
+    model, about = load_model(run)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.copy_(weights.flatten()[torch.randperm(weights.numel(), generator=generator)].view_as(weights))
+    return _measured(model, about, images, f"{Path(run).name}, shuffled")
+
+
+def untrained(run: str | Path, images: int = 256) -> Network:
+    """The network of a run on `shapes` as it was before the first step; otherwise as `shuffled`."""
+    _, about = load_model(run)
+    recipe = about["recipe"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.weights_seed)
+        model = zoo.build(recipe.network, len(about["classes"]), **recipe.options)
+    return _measured(model, about, images, f"{Path(run).name}, new")
+
+
+def _measured(model: nn.Module, about: dict[str, Any], images: int, name: str) -> Network:
+    """The network to look inside, its batch normalization measured. about: what `load_model` gives with a model."""
+    size = about["recipe"].image_size
+    recalibrate(model, Shapes("train", size=size, length=images), about["mean"], about["std"])
+    return Network(model, about["mean"], about["std"], about["classes"], size, name)
+
+
+@torch.no_grad()
+def recalibrate(model: nn.Module, data: Shapes, mean: Sequence[float], std: Sequence[float]) -> None:
+    """Set the running means and variances of batch normalization to those over all images of a set, as one batch.
+
+    The model is left in evaluation mode. mean, std: of each channel, to normalize the images from 0 to 1 with.
+    """
+    model.eval()
+    for norm in model.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.reset_running_stats()
+            norm.momentum = None  # a plain mean
+            norm.train()
+    model(normalize(data.batch(range(len(data)))[0], mean, std))
+    model.eval()

@@ -1,0 +1,102 @@
+"""Records what notebook 09 reads because it takes too long to compute in it: two tables in data/lens.
+
+    python scripts/record_lens.py --seeds 6        # trains what it needs; stopped and called again, it goes on
+
+scales.csv        the scale that each path prefers, see `scales`: networks of several seeds, trained and new
+attributions.csv  how well attributions find objects, see `scores`: the network of data/runs/shapes-laptop, trained, and
+                  shuffled three times
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from inception_lab.common import files
+from inception_lab.lens.controls import shuffled, untrained
+from inception_lab.lens.network import open_run
+from inception_lab.lens.scales import path_scales
+from inception_lab.lens.scores import METHODS, score
+from inception_lab.training.recipes import RECIPES
+
+RUN, CROPS = "shapes-laptop", ("shapes-crops-0", "shapes-crops-1", "shapes-crops-2")
+SHUFFLES = 3
+
+
+def run_of_seed(seed: int, folder: Path, recorded: Path) -> Path:
+    """The finished run of the recipe with a seed, also of its first weights; trained if it is not there yet."""
+    if seed == 0:
+        return recorded / RUN
+    from inception_lab.training.trainer import train  # here, because it takes seconds to import
+
+    recipe = replace(RECIPES[RUN], seed=seed, weights_seed=seed)
+    run = folder / f"seed-{seed}"
+    if not (run / "metrics.json").exists():
+        train(recipe, run, resume=True)
+    return run
+
+
+def record_scales(seeds: int, folder: Path, recorded: Path, out: Path) -> None:
+    """Add the rows of every network that scales.csv does not have yet."""
+    for seed in range(seeds):
+        for weights in ("trained", "new"):
+            add(
+                out,
+                {"recipe": RUN, "seed": seed, "weights": weights},
+                lambda seed=seed, weights=weights: _scales(run_of_seed(seed, folder, recorded), weights),
+            )
+    for seed, name in enumerate(CROPS):
+        key = {"recipe": "shapes-crops", "seed": seed, "weights": "trained"}
+        add(out, key, lambda name=name: _scales(recorded / name, "trained"))
+
+
+def _scales(run: Path, weights: str) -> pd.DataFrame:
+    return path_scales(open_run(run) if weights == "trained" else untrained(run), progress=False)
+
+
+def record_attributions(images: int, recorded: Path, out: Path) -> None:
+    """Add the rows of every network and method that attributions.csv does not have yet."""
+    for seed in range(-1, SHUFFLES):
+        for method, attribute in METHODS.items():
+            key = {"network": "trained" if seed < 0 else f"shuffled {seed}", "method": method}
+
+            def rows(seed=seed, method=method, attribute=attribute):
+                network = open_run(recorded / RUN) if seed < 0 else shuffled(recorded / RUN, seed)
+                table = score({"": network}, {method: attribute}, images=images, progress=False)
+                return table[table["network"] == ""].drop(columns=["network", "method"]).round(4)
+
+            add(out, key, rows)
+
+
+def add(path: Path, key: dict, make) -> None:
+    """Add what `make` computes to a table, behind the columns of `key`, unless rows with this key are there."""
+    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=list(key))
+    if (table[list(key)] == pd.Series(key)).all(axis=1).any():
+        return
+    print(f"{path.stem}: {', '.join(map(str, key.values()))}", flush=True)
+    new = make()
+    for number, (column, value) in enumerate(key.items()):
+        new.insert(number, column, value)
+    table = pd.concat([table, new]) if len(table) else new
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write(path, table.to_csv(index=False, lineterminator="\n").encode())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--seeds", type=int, default=6, metavar="N", help="networks of the recipe, the recorded one too"
+    )
+    parser.add_argument("--images", type=int, default=200, metavar="N", help="to score attributions on")
+    parser.add_argument("--runs", default="runs/lens", metavar="DIR", help="the folder of the run folders")
+    parser.add_argument("--out", metavar="DIR", help="the folder of the tables (default: data/lens)")
+    args = parser.parse_args(arguments)
+    out = files.data_folder() / "lens" if args.out is None else Path(args.out)
+    recorded = files.recorded("runs")
+    record_scales(args.seeds, Path(args.runs), recorded, out / "scales.csv")
+    record_attributions(args.images, recorded, out / "attributions.csv")
+
+
+if __name__ == "__main__":
+    main()
