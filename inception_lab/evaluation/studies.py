@@ -57,7 +57,7 @@ def folder_name(arm: str) -> str:
 LRN = ["options.norm=lrn", "options.bias=true"]
 ZERO_BIAS = ["options.initial_bias=0"]
 HEADS = ["options.aux=true"]
-# For comparisons on one GPU, in about one minute per run: AdamW at the usual rate, at which local response normalization
+# For comparisons on one GPU, about one minute per run: AdamW at the usual rate, at which local response normalization
 # trains too, and nothing that a small effect could hide behind (smoothing, averaged weights, cutout).
 CIFAR10 = RECIPES["cifar10-fast"].with_settings(
     ["options.dropout=0.4", "optimizer=adamw", "nesterov=false", "learning_rate=0.001", "schedule=one-cycle"]
