@@ -18,6 +18,7 @@ from torchvision.transforms import v2
 
 from inception_lab.common.checks import check_whole
 from inception_lab.data.images import check_images
+from inception_lab.data.pictures import standardize
 
 GRAY = (0.2989, 0.587, 0.114)  # torchvision's and Pillow's weights of red, green and blue
 PART = 16  # images at once on a CPU: memory that stays in use is faster than memory that is new
@@ -46,9 +47,13 @@ class Augmentation:
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     def __post_init__(self) -> None:
-        check_whole("size", self.size)
-        check_whole("shift", self.shift, 0)
-        check_whole("cutout", self.cutout, 0, self.size - 1)
+        whole = {
+            "size": check_whole("size", self.size),
+            "shift": check_whole("shift", self.shift, 0),
+            "cutout": check_whole("cutout", self.cutout, 0, self.size - 1),
+        }
+        for name, value in whole.items():
+            object.__setattr__(self, name, value)  # an int, where it was one of NumPy's
         for name, allowed, fits in (
             ("scale", "two shares, 0 < low ≤ high ≤ 1", 0 < self.scale[0] <= self.scale[1] <= 1),
             ("ratio", "two ratios, 0 < low ≤ high", 0 < self.ratio[0] <= self.ratio[1]),
@@ -110,8 +115,7 @@ class Augmentation:
         pixels = images.float() / 255
         if self.photometric:
             pixels = distort(pixels, factors, order, boxes)
-        mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (self.mean, self.std))
-        return crop_and_resize((pixels - mean) / std, boxes, self.size, flips)
+        return crop_and_resize(standardize(pixels, self.mean, self.std), boxes, self.size, flips)
 
 
 # --- the batched engine, piece by piece ---------------------------------------------------------------------

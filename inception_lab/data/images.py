@@ -25,7 +25,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
 
 def check_images(images: torch.Tensor, dtype: torch.dtype | None = torch.uint8) -> None:
     """Raise ValueError unless `images` is a batch (N, 3, H, W), and of that type if one is given."""
-    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise ValueError(f"images must be a batch (N, 3, H, W), got {tuple(images.shape)}")
+    shape = tuple(images.shape) if isinstance(images, torch.Tensor) else type(images).__name__
+    if not isinstance(images, torch.Tensor) or images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+        raise ValueError(f"images must be a batch (N, 3, H, W), got {shape}")
     if dtype is not None and images.dtype != dtype:
         raise ValueError(f"images must be {dtype}, got {images.dtype}")

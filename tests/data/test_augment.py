@@ -251,7 +251,7 @@ def test_what_is_not_wanted_is_left_out(photographs):
         ({"flip": 1.5}, "flip must be a probability from 0 to 1, got 1.5"),
         ({"photometric": 2}, "photometric must be a number from 0 to 1, got 2"),
         ({"shift": -1}, "shift must be a whole number of at least 0, got -1"),
-        ({"cutout": 32}, "cutout must be a whole number from 0 to size − 1, got 32"),
+        ({"cutout": 32}, "cutout must be a whole number from 0 to 31, got 32"),
         ({"std": (1, 0, 1)}, r"std must be numbers above 0, got \(1, 0, 1\)"),
     ],
 )
@@ -265,3 +265,12 @@ def test_images_of_another_kind_are_refused():
         Augmentation(8)(torch.zeros(3, 8, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match="images must be torch.uint8, got torch.float32"):
         Augmentation(8)(torch.zeros(1, 3, 8, 8))
+
+
+def test_numpys_whole_numbers_are_numbers_in_both_engines():
+    numbers = {"size": np.int64(8), "shift": np.int64(2), "cutout": np.int64(3)}
+    images = torch.randint(0, 256, (2, 3, 12, 12), dtype=torch.uint8)
+    for augmentation in (Augmentation(**numbers), Augmentation(**{name: int(n) for name, n in numbers.items()})):
+        torch.manual_seed(0)
+        assert augmentation.transform()(images[0]).shape == (3, 8, 8)
+        assert augmentation(images).shape == (2, 3, 8, 8)

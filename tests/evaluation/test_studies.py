@@ -307,7 +307,8 @@ print("done")
 @pytest.mark.slow
 def test_of_two_processes_that_share_each_run_one_writes(tmp_path):
     (tmp_path / "two.py").write_text(TWO)
-    path = {"PYTHONPATH": f"{killing.HERE}{os.pathsep}{killing.HERE.parent}", "OMP_NUM_THREADS": "1"}
+    places = [Path(__file__).parent, killing.HERE, killing.HERE.parent]
+    path = {"PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path / "tiny.csv")]
     done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
