@@ -1,6 +1,6 @@
-"""The images that a network is trained and tested on: the paper's training patches, and its 1, 10 and 144 crops.
+"""The patches that a network is trained on, drawn as the paper draws them.
 
-Training (Szegedy et al. 2014, Section 6): a patch of 8 to 100 % of the image's area with an aspect ratio of 3/4 to
+Szegedy et al. 2014, Section 6: a patch of 8 to 100 % of the image's area with an aspect ratio of 3/4 to
 4/3, mirrored or not, then the photometric distortions of Howard 2013 (arXiv:1312.5402, Section 2.2): contrast,
 brightness and color, each by a factor of 0.5 to 1.5, in random order. Two engines draw from one distribution:
 
