@@ -20,6 +20,9 @@ matplotlib.use("Agg")
 # says. They are not part of the project. Tests that want them are skipped without them, unless NEED is set.
 REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED_REAL_IMAGES"
 
+# The published GoogLeNet's weights: where INCEPTION_LAB_WEIGHTS says, as for the library, or beside the real images.
+WEIGHTS = "INCEPTION_LAB_WEIGHTS"
+
 # Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
 NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -33,6 +36,7 @@ QUICK = {
     "data": ["test_crops", "test_datasets", "test_folders"],
     "evaluation": ["test_records"],
     "explorer": ["test_explorer_page"],
+    "hub": ["test_lucent"],
     "lens": ["test_connections", "test_lens"],
     "models": ["test_blocks"],
     "plots": ["test_palette", "test_plots", "test_widgets"],
@@ -83,6 +87,18 @@ def real_images(tmp_path_factory):
         return place
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def published_weights():
+    """The folder with the published GoogLeNet's weights."""
+    set_folder = os.environ.get(WEIGHTS)
+    folder = Path(set_folder or Path(__file__).parents[2] / "shared" / "weights")
+    if not (folder / "bvlc-googlenet.safetensors").is_file():
+        if os.environ.get(NEED_REAL_IMAGES) and set_folder != "off":
+            pytest.fail(f"{NEED_REAL_IMAGES} is set, and {folder} has no weights: {WEIGHTS} may name another folder")
+        pytest.skip(f"no weights: {WEIGHTS} names no folder with them")
+    return folder
 
 
 @pytest.fixture(scope="module")

@@ -115,7 +115,7 @@ def read(path: Path) -> Tensors:
             with safetensors.safe_open(path, framework="pt") as file:
                 stated = (file.metadata() or {}).get("sha256")
             if stated not in (None, digest(tensors)):
-                raise DataError(f"its digest is {digest(tensors)} and should be {stated}")
+                raise DataError(f"the SHA-256 of its tensors is {digest(tensors)} and should be {stated}")
         return check(tensors)
     except (OSError, SafetensorError, DataError) as error:
         advice = "; `inception-lab pretrained googlenet` fetches it anew" if path == cached() else ""

@@ -25,7 +25,7 @@ from inception_lab.plots.lens import (
     tuning_by_path,
 )
 from inception_lab.plots.plane import accuracy_cost, frontier, with_notes
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp, use_style
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
 from inception_lab.plots.widgets import costs_by_path, module_cost
 
@@ -55,6 +55,7 @@ __all__ = [
     "object_and_kernels",
     "path_costs",
     "path_images",
+    "path_labels",
     "path_maps",
     "picture_rows",
     "preferred_scales",
