@@ -1,0 +1,68 @@
+"""What pytest does with notebooks beyond nbval: it compares their pictures too, which nbval leaves out.
+
+It holds for `make test` and for plain `pytest --nbval notebooks`.
+"""
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+# Fonts and compression differ a little between machines, so pictures are compared as a reader sees them from some
+# distance: in GRID × GRID cells, each the mean of its pixels, from 0 to 1 for each color. Of the course's 64 pictures,
+# none changes by more than 0.15 in a cell and 0.01 on average if it is stored as a JPEG of quality 60, and each by 0.58
+# or more if a red square of a twelfth of its width is drawn into it.
+GRID = 64
+LARGEST = 0.35  # difference of one cell
+MEAN = 0.03  # of all cells
+SIZE = 0.03  # of width or height, relative
+
+
+def pytest_configure(config):
+    """Let nbval's comparison of a cell's outputs take in the pictures."""
+    if not config.pluginmanager.hasplugin("nbval"):
+        return
+    from nbval.plugin import IPyNbCell
+
+    compare_texts = IPyNbCell.compare_outputs
+
+    def compare_outputs(cell, made, stored, skip_compare=None):
+        if not compare_texts(cell, made, stored, skip_compare):
+            return False
+        cell.comparison_traceback = compare_pictures(pictures(made), pictures(stored))
+        return not cell.comparison_traceback
+
+    IPyNbCell.compare_outputs = compare_outputs
+
+
+def pictures(outputs):
+    """The pictures among a cell's outputs, in their order, as RGB images."""
+    data = [output["data"] for output in outputs if "data" in output]
+    encoded = [d[kind] for d in data for kind in ("image/png", "image/jpeg") if kind in d]
+    return [on_white(Image.open(io.BytesIO(base64.b64decode(text)))) for text in encoded]
+
+
+def on_white(image):
+    """An image in RGB, with what is transparent on white, as a notebook shows it."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
+def compare_pictures(made, stored):
+    """What differs, one line per picture: an empty list where the pictures look the same."""
+    if len(made) != len(stored):
+        return [f"{len(made)} pictures were drawn, {len(stored)} are stored"]
+    differences = []
+    for number, (new, old) in enumerate(zip(made, stored, strict=True), 1):
+        if any(abs(a - b) > SIZE * b for a, b in zip(new.size, old.size, strict=True)):
+            differences.append(f"picture {number} is {new.size} pixels large, the stored one {old.size}")
+            continue
+        cells = [np.asarray(image.resize((GRID, GRID), Image.Resampling.BOX)) / 255 for image in (new, old)]
+        apart = np.abs(cells[0] - cells[1])
+        if apart.max() > LARGEST or apart.mean() > MEAN:
+            differences.append(
+                f"picture {number} looks different from the stored one: by {apart.max():.2f} where most, of {LARGEST} "
+                f"allowed, and {apart.mean():.3f} on average, of {MEAN}"
+            )
+    return differences
