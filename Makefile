@@ -8,10 +8,6 @@ WORKERS   := 2
 # Which versions are installed; empty for the newest.
 CONSTRAINTS := constraints.txt
 
-# Notebooks that measure time are tested last and alone, since what runs beside them would be measured too.
-ALL_NOTEBOOKS = $(wildcard notebooks/*.ipynb notebooks/*/*.ipynb)
-TIMED = $(shell grep -l perf_counter $(ALL_NOTEBOOKS))
-
 # Where PyTorch's own builds for processors are. They are much smaller than pip's, which hold CUDA for NVIDIA's GPUs.
 # Linux machines without NVIDIA's driver get them; `make TORCH_INDEX= lab` takes pip's.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
@@ -56,12 +52,9 @@ lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab (OF
 quick: lint ## check style, types and imports, and run the fast tests of every package
 	@$(TEST) $(PARALLEL) -q -m quick
 
-test: $(TESTS) $(GRADE) $(DOCS) ## run all tests, then every notebook, comparing its outputs with the stored ones
-	@status=0; \
-	$(TEST) $(PARALLEL) || status=1; \
-	$(TEST) $(PARALLEL) --nbval $(filter-out $(TIMED),$(ALL_NOTEBOOKS)) || status=1; \
-	$(TEST) --nbval $(TIMED) || status=1; \
-	exit $$status
+# Seconds are printed in cells whose outputs are not compared, so notebooks that measure time need not run alone here.
+test: $(TESTS) $(GRADE) $(DOCS) ## run all tests and every notebook, comparing its outputs with the stored ones
+	@$(TEST) $(PARALLEL) --nbval tests notebooks
 
 course: $(COURSE) ## execute every notebook and print a table of results
 	@$(RUN) scripts/notebooks.py run --workers $(WORKERS) $(NOTEBOOKS)

@@ -1,6 +1,6 @@
-"""What pytest does with notebooks beyond nbval: it compares their pictures too, which nbval leaves out.
+"""What pytest does with tests and notebooks alike: which it runs first, and that it compares stored pictures.
 
-It holds for `make test` and for plain `pytest --nbval notebooks`.
+nbval compares all other outputs, and leaves pictures out. This holds for plain `pytest --nbval notebooks` too.
 """
 
 import base64
@@ -8,6 +8,12 @@ import io
 
 import numpy as np
 from PIL import Image
+
+# Files that take minutes. They start first, so that at the end no process is left alone with one of them.
+LONGEST = [
+    *("06_training", "10_feature_visualization", "05_auxiliary_classifiers", "test_fast_twin", "11_after_googlenet"),
+    *("test_shipped_models", "test_exercises", "test_studies", "test_counting", "test_runs"),
+]
 
 # Fonts and compression differ a little between machines, so pictures are compared as a reader sees them from some
 # distance: in GRID × GRID cells, each the mean of its pixels, from 0 to 1 for each color. Of the course's 64 pictures,
@@ -34,6 +40,12 @@ def pytest_configure(config):
         return not cell.comparison_traceback
 
     IPyNbCell.compare_outputs = compare_outputs
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first; `--dist loadfile --no-loadscope-reorder` hands files out in this order."""
+    first = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
 
 
 def pictures(outputs):

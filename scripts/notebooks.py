@@ -76,7 +76,7 @@ def save(notebook, path):
 
 
 def measures_time(path):
-    """Whether a notebook measures time: nothing may run beside it. The Makefile looks for the same word."""
+    """Whether a notebook measures time: nothing may run beside it."""
     try:
         return "perf_counter" in path.read_text(encoding="utf-8")
     except (OSError, ValueError):  # `execute` will say what is wrong with the file

@@ -42,16 +42,12 @@ QUICK = {
     "plots": ["test_palette", "test_plots", "test_widgets"],
     "training": ["test_gradient_norms", "test_progress", "test_recipes"],
 }
-# Files that take minutes. They start first, so that at the end no process is left alone with one of them.
-LONGEST = ["test_fast_twin", "test_shipped_models", "test_exercises", "test_studies", "test_counting", "test_runs"]
 
 
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in QUICK.get(item.path.parent.name, ()) and not item.get_closest_marker("slow"):
             item.add_marker("quick")
-    first = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: first.get(item.path.stem, len(first)))
 
 
 @pytest.fixture(scope="module")
