@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import matplotlib
 import pytest
+from quick import QUICK
 
 # Figures are drawn in memory, whatever display the machine has. MPLBACKEND would do that too, but the kernels
 # that tests start would inherit it, and show no figures.
@@ -26,22 +27,6 @@ WEIGHTS = "INCEPTION_LAB_WEIGHTS"
 # Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
 NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-# `make quick` runs what is not slow in these files: some of every package, together about a minute on one core.
-QUICK = {
-    "tests": ["test_cli"],
-    "costs": ["test_counting", "test_published"],
-    "course": ["test_claims", "test_notebook_prose", "test_project", "test_slides"],
-    "data": ["test_crops", "test_datasets", "test_folders"],
-    "evaluation": ["test_records"],
-    "explorer": ["test_explorer_page"],
-    "hub": ["test_lucent"],
-    "lens": ["test_connections", "test_lens"],
-    "models": ["test_blocks"],
-    "plots": ["test_palette", "test_plots", "test_widgets"],
-    "training": ["test_gradient_norms", "test_progress", "test_recipes"],
-}
 
 
 def pytest_collection_modifyitems(items):
