@@ -3,6 +3,7 @@
 VENV      := .venv
 NOTEBOOKS :=
 OVERWRITE :=
+OFFLINE   :=
 WORKERS   := 2
 # Which versions are installed; empty for the newest.
 CONSTRAINTS := constraints.txt
@@ -32,10 +33,11 @@ ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter Darwin,$(shell uname)),)
 NO_BROWSER := --no-browser
 endif
 
-COURSE := $(VENV)/.installed
-GRADE  := $(VENV)/.installed-grade
-DOCS   := $(VENV)/.installed-docs
-TESTS  := $(VENV)/.installed-test
+COURSE  := $(VENV)/.installed
+WEIGHTS := $(VENV)/.weights
+GRADE   := $(VENV)/.installed-grade
+DOCS    := $(VENV)/.installed-docs
+TESTS   := $(VENV)/.installed-test
 
 .PHONY: help lab test quick course save site slides check exercises gradebook bench lint format constraints clean
 .NOTPARALLEL: # two installations into one environment would disturb each other
@@ -43,7 +45,7 @@ TESTS  := $(VENV)/.installed-test
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-lab: $(COURSE) ## open the course in JupyterLab
+lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab (OFFLINE=1: without asking for the published weights)
 	@$(RUN) -m jupyterlab $(NO_BROWSER) --allow-root --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
 
@@ -134,4 +136,10 @@ $(COURSE): pyproject.toml constraints.txt
 
 $(VENV)/.installed-%: $(COURSE)
 	$(PIP_INSTALL) -e ".[$*]"
+	@touch $@
+
+# The published GoogLeNet's weights, asked for once. Where they cannot be had, the command says so in one line, and the
+# course works without them.
+$(WEIGHTS): | $(COURSE)
+	@$(RUN) -m inception_lab.cli pretrained googlenet || true
 	@touch $@

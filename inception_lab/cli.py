@@ -16,7 +16,7 @@ import pandas as pd
 from inception_lab import __version__
 from inception_lab.common.checks import RunError
 from inception_lab.costs import Count, count
-from inception_lab.models import zoo
+from inception_lab.models import build, zoo
 
 if TYPE_CHECKING:
     from inception_lab.evaluation import Predictions
@@ -71,6 +71,7 @@ CROPS_ALL = option("--crops", type=int, nargs="+", default=[1, 10, 144], metavar
 DATA = option("--data", metavar="D", help="a data tier, or a folder of images (default: that of the recipe)")
 DEVICE = option("--device", default="cpu", metavar="D", help="cpu, or cuda for a GPU (default: cpu)")
 DEVICES = option("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
+FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel, or a folder of Caffe's raw files")
 EVERY_CLASS = flag("--every-class", "keep all probabilities, as `ladder --kept` needs")
 INPUT_SIZE = option("--input-size", type=int, metavar="N", help="side of the image in pixels (default: the network's)")
 INTO = option("--into", metavar="DIR", help="another folder than data/runs")
@@ -87,6 +88,7 @@ OUT_PAGE = option("--out", required=True, metavar="DIR", help="the folder of the
 OUT_RUN = option("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
 OUT_STUDY = option("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
 OUT_TABLE = option("--out", metavar="CSV", help="write the table there too")
+PUBLISHED = option("name", nargs="?", metavar="NAME", help="a network; without one, all are listed")
 QUIET = flag("--quiet", "show no progress", dest="progress")
 RECIPE = option("recipe", nargs="?", metavar="RECIPE", help="its name, or a recipe.json; without one, all are listed")
 RESUME = flag("--resume", "go on from the last checkpoint, if there is one")
@@ -224,8 +226,24 @@ def explore_run(args: Namespace) -> None:
     print(page.resolve().as_uri())
 
 
+def get_pretrained(args: Namespace) -> None:
+    """Get the published GoogLeNet's weights. They go into PyTorch's cache, from a file or folder (--from) or from the
+    network, and are checked. Without a name, the networks with published weights are listed, and where each is."""
+    from inception_lab import hub
+
+    if args.name is None:
+        print(hub.overview().to_string(index=False))
+    elif args.name == "googlenet":
+        print(hub.fetch(args.source))
+    elif args.source is not None:
+        raise ValueError(f"--from is for googlenet, got {args.name}")
+    else:
+        build(args.name, weights="imagenet")  # its publisher's API says where it puts them
+
+
 COMMANDS = {
     "count": (count_networks, [NETWORKS, INPUT_SIZE, BY, JSON]),
+    "pretrained": (get_pretrained, [PUBLISHED, FROM]),
     "train": (train_network, [RECIPE, DATA, OUT_RUN, RESUME, SKIP_BROKEN, SET, DEVICES, NODES, QUIET]),
     "record": (record_run, [RUN, NAME, NO_WEIGHTS, NOTE, DATA, EVERY_CLASS, INTO]),
     "study": (run_study, [STUDY, SEEDS, ARMS, DATA, OUT_STUDY, RUN_FOLDERS, SET, QUIET]),

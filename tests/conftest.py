@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import matplotlib
 import pytest
+from quick import QUICK
 
 # Figures are drawn in memory, whatever display the machine has. MPLBACKEND would do that too, but the kernels
 # that tests start would inherit it, and show no figures.
@@ -20,24 +21,12 @@ matplotlib.use("Agg")
 # says. They are not part of the project. Tests that want them are skipped without them, unless NEED is set.
 REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED_REAL_IMAGES"
 
+# The published GoogLeNet's weights: where INCEPTION_LAB_WEIGHTS says, as for the library, or beside the real images.
+WEIGHTS = "INCEPTION_LAB_WEIGHTS"
+
 # Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
 NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-# `make quick` runs what is not slow in these files: some of every package, together about a minute on one core.
-QUICK = {
-    "tests": ["test_cli"],
-    "costs": ["test_counting", "test_published"],
-    "course": ["test_claims", "test_notebook_prose", "test_project", "test_slides"],
-    "data": ["test_crops", "test_datasets", "test_folders"],
-    "evaluation": ["test_records"],
-    "explorer": ["test_explorer_page"],
-    "lens": ["test_connections", "test_lens"],
-    "models": ["test_blocks"],
-    "plots": ["test_palette", "test_plots", "test_widgets"],
-    "training": ["test_gradient_norms", "test_progress", "test_recipes"],
-}
 
 
 def pytest_collection_modifyitems(items):
@@ -79,6 +68,18 @@ def real_images(tmp_path_factory):
         return place
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def published_weights():
+    """The folder with the published GoogLeNet's weights."""
+    set_folder = os.environ.get(WEIGHTS)
+    folder = Path(set_folder or Path(__file__).parents[2] / "shared" / "weights")
+    if not (folder / "bvlc-googlenet.safetensors").is_file():
+        if os.environ.get(NEED_REAL_IMAGES) and set_folder != "off":
+            pytest.fail(f"{NEED_REAL_IMAGES} is set, and {folder} has no weights: {WEIGHTS} may name another folder")
+        pytest.skip(f"no weights: {WEIGHTS} names no folder with them")
+    return folder
 
 
 @pytest.fixture(scope="module")

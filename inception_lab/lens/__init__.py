@@ -1,6 +1,6 @@
 """Seeing inside a trained network: what excites its units, which pixels speak for a class, what a unit wants to see.
 
-network = lens.open_run()                                # the best recorded run, or open_run(folder)
+network = lens.open("googlenet")                         # the published GoogLeNet; or a run, or a module
 lens.paths(network), lens.activations(network, images, ["inception_4a.five"]), lens.top_patches(network, data)
 lens.grad_cam(network, images, "ring"), lens.visualize(network, [lens.channel("inception_4a.five:12")], size=128)
 """
@@ -11,6 +11,7 @@ from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlu
 from inception_lab.lens.deepdream import deep_dream
 from inception_lab.lens.network import Network, best_run, open_run
 from inception_lab.lens.objectives import Objective, channel, diversity, logit, path, unit
+from inception_lab.lens.opening import open
 from inception_lab.lens.parametrizations import COLORS, Fourier, Pixels
 from inception_lab.lens.patches import TopPatches, crop, crops, receptive_field, top_patches
 from inception_lab.lens.scale_tuning import Tuning, tuning
@@ -45,6 +46,7 @@ __all__ = [
     "jitter",
     "logit",
     "occlusion",
+    "open",
     "open_run",
     "path",
     "paths",

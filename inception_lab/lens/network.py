@@ -20,6 +20,9 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from inception_lab import costs
 from inception_lab.common import files
 from inception_lab.common.checks import check_whole, closest
+from inception_lab.data.crops import evaluation_crops
+from inception_lab.data.pictures import Source
+from inception_lab.data.pictures import photograph as read_photograph
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
@@ -35,12 +38,14 @@ class Network(nn.Module):
     it, which computes the same with fewer operators; no ReLU works in place, so that what was before it can be seen;
     and no weight has a gradient, since only images are ever changed. mean, std: of each channel, to normalize images
     with. classes: names, by default numbers. size: pixels along a side of the images that it was trained on.
+    published: whether it is the published GoogLeNet, and not a run that stands in for it (see `opening`).
 
     Raises ValueError for a model that is no GoogLeNet, and for a wrong number of classes.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
+    published = False
 
     def __init__(
         self,
@@ -81,6 +86,21 @@ class Network(nn.Module):
         images = images.to(self.mean.device)
         images = images.to(self.mean.dtype) / 255 if images.dtype == torch.uint8 else images.to(self.mean.dtype)
         return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def view(self, photograph: Source) -> torch.Tensor:
+        """A photograph as the network is evaluated on it: (1, 3, size, size), from 0 to 1.
+
+        Its shorter side is scaled to 8/7 of the network's size and the center is cut out. photograph: as
+        `data.photograph` takes it.
+        """
+        return evaluation_crops(read_photograph(photograph), 1, self.size)[:, 0].clamp(0, 1)  # resizing may overshoot
+
+    @torch.no_grad()
+    def guess(self, photograph: Source, top: int = 5) -> list[tuple[str, float]]:
+        """The `top` classes that a photograph most probably shows, each with its probability, the likeliest first."""
+        top = check_whole("top", top, 1, len(self.classes))
+        best = self(self.view(photograph)).softmax(1)[0].topk(top)
+        return [(self.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
 
     def extract(self, images: torch.Tensor, nodes: Iterable[str]) -> dict[str, torch.Tensor]:
         """The values of some nodes of the network's graph, and no layer computed that comes after the last of them."""

@@ -2,8 +2,9 @@
 
     model = build("googlenet")
     model = build("vgg16", num_classes=10)
+    model = build("vgg16", weights="imagenet")
 
-What torchvision or timm has is taken from there, with new weights: nothing is downloaded.
+What torchvision or timm has is taken from there, with new weights: nothing is downloaded unless it is asked for.
 """
 
 from collections.abc import Callable
@@ -11,10 +12,11 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from inception_lab.common.checks import check_whole, closest
+from inception_lab.common.checks import DataError, check_one_of, check_whole, closest
 from inception_lab.models import classics
 from inception_lab.models.designs import DESIGNS, Design
 from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.models.torchvision_weights import from_torchvision
 from inception_lab.models.variants import vary
 
 
@@ -26,16 +28,24 @@ class Entry(NamedTuple):
     source: str
 
 
-def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Module:
+def build(name: str, num_classes: int | None = None, *, weights: str | None = None, **options: Any) -> nn.Module:
     """The network of that name with new weights, in training mode.
 
     name: one of `names()`. num_classes: the published number by default (1000, or 10 for CIFAR networks).
+    weights: "imagenet" asks the publisher, torchvision or timm, for the weights that it hands out, see PUBLISHERS; what
+        is not in its cache yet is downloaded. It goes with no other argument.
     options: of the network's own constructor; for a GoogLeNet `aux=False`, `in_channels`, and what
         `variants.vary` takes, such as `dropout=0.0` or `modules="3x3 alone"`.
 
-    Raises ValueError for an unknown name, offering the closest ones, and for a number of classes below 1.
+    Raises ValueError for an unknown name, offering the closest ones, and for a number of classes below 1; DataError
+    where the publisher's weights cannot be got.
     """
     make = entry(name).make
+    if weights is not None:
+        check_one_of("weights", weights, ["imagenet"])
+        if num_classes is not None or options:
+            raise ValueError(f"weights={weights!r} must be the only argument, got num_classes={num_classes}, {options}")
+        return _published(name)
     if num_classes is not None:
         options["num_classes"] = check_whole("num_classes", num_classes)
     return make(**options)
@@ -52,6 +62,27 @@ def entry(name: str) -> Entry:
         return ZOO[name]
     hint = closest(name, ZOO, most=3).replace("'", "") or "."
     raise ValueError(f"name {name!r} is not in the zoo{hint} All names: {', '.join(ZOO)}")
+
+
+def _published(name: str) -> nn.Module:
+    """The network with its publisher's weights."""
+    if name == "googlenet":
+        raise ValueError("weights of googlenet are its own publisher's: inception_lab.pretrained('googlenet') has them")
+    check_one_of("name, for published weights,", name, PUBLISHERS)
+    publisher, model = PUBLISHERS[name]
+    try:
+        if publisher == "timm":
+            import timm
+
+            return timm.create_model(model, pretrained=True)
+        import torchvision
+
+        published = torchvision.models.get_model(model, weights="IMAGENET1K_V1")
+    except (OSError, RuntimeError) as error:
+        raise DataError(f"the weights of {name} could not be got from {publisher}: {error}") from error
+    if name == "googlenet-torchvision":
+        return from_torchvision(published.state_dict(), transform_input=True)
+    return published
 
 
 def _googlenet(design: Design) -> Callable[..., nn.Module]:
@@ -121,4 +152,16 @@ ZOO: dict[str, Entry] = {
     "inception-resnet-v2": Entry(_timm("inception_resnet_v2"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
     "xception": Entry(_timm("legacy_xception"), 299, "Chollet 2016, arXiv:1610.02357"),
     "nasnet-a": Entry(_timm("nasnetalarge"), 331, "Zoph et al. 2017, arXiv:1707.07012"),
+}
+
+# Who hands out ImageNet weights for which of these networks, and under what name.
+PUBLISHERS = {
+    "alexnet": ("torchvision", "alexnet"),
+    **{vgg: ("torchvision", vgg) for vgg in ("vgg11", "vgg13", "vgg16", "vgg19")},
+    "googlenet-torchvision": ("torchvision", "googlenet"),
+    "inception-v3": ("torchvision", "inception_v3"),
+    "inception-v4": ("timm", "inception_v4"),
+    "inception-resnet-v2": ("timm", "inception_resnet_v2"),
+    "xception": ("timm", "legacy_xception"),
+    "nasnet-a": ("timm", "nasnetalarge"),
 }

@@ -18,6 +18,7 @@ from inception_lab.plots.images import crop_boxes, image_grid, titled_images
 from inception_lab.plots.lens import (
     attributions,
     filters,
+    guesses,
     path_maps,
     picture_rows,
     preferred_scales,
@@ -25,9 +26,9 @@ from inception_lab.plots.lens import (
     tuning_by_path,
 )
 from inception_lab.plots.plane import accuracy_cost, frontier, with_notes
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, ramp, use_style
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
-from inception_lab.plots.widgets import costs_by_path, module_cost
+from inception_lab.plots.widgets import costs_by_path, module_cost, upload
 
 __all__ = [
     "HIGHLIGHT",
@@ -49,12 +50,14 @@ __all__ = [
     "error_against_cost",
     "filters",
     "frontier",
+    "guesses",
     "image_grid",
     "impulse_responses",
     "module_cost",
     "object_and_kernels",
     "path_costs",
     "path_images",
+    "path_labels",
     "path_maps",
     "picture_rows",
     "preferred_scales",
@@ -69,6 +72,7 @@ __all__ = [
     "titled_images",
     "tuning_by_path",
     "tuning_curves",
+    "upload",
     "use_style",
     "with_notes",
 ]

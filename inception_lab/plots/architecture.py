@@ -11,7 +11,20 @@ from torch import nn
 
 from inception_lab.costs.counting import count
 from inception_lab.models.blocks import Inception, NaiveInception
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, panels, path_bar, ramp
+from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.plots.style import (
+    HIGHLIGHT,
+    INK,
+    LIGHT,
+    PATH_LABELS,
+    PATHS,
+    QUIET,
+    Array,
+    panels,
+    path_bar,
+    path_labels,
+    ramp,
+)
 
 
 def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax: Axes | None = None) -> Axes:
@@ -69,7 +82,8 @@ def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 2
             arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
             ax.annotate("head", (x, height + 1.1), (x, height + 2.2), ha="center", color=HIGHLIGHT, arrowprops=arrow)
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PATHS.values()]
-    ax.legend(handles, PATH_LABELS.values(), title="path", ncols=4, loc="upper right")
+    labels = path_labels(model.design) if isinstance(model, GoogLeNet) else PATH_LABELS
+    ax.legend(handles, labels.values(), title="path", ncols=4, loc="upper right")
     ax.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-3, 9.5), title="Output channels and map size of every stage")
     ax.axis("off")
     return ax

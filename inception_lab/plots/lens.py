@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from inception_lab.plots.style import (
     HIGHLIGHT,
     INK,
+    LIGHT,
     PATH_LABELS,
     PATHS,
     QUIET,
@@ -157,3 +158,29 @@ def scores(table: pd.DataFrame, chance: str = "chance") -> Figure:
     axes[1].set(xlabel="intersection over union of the boxes (%)", title="Box overlap")
     axes[0].legend(fontsize=8)
     return figure
+
+
+def guesses(photographs: Sequence[Array], found: Sequence[Sequence[tuple[str, float]]], columns: int = 4) -> Figure:
+    """Draw photographs (3, H, W) from 0 to 1, and below each what a network takes it for. Returns the figure.
+
+    found: for each photograph, names of classes and their probabilities, the most probable first.
+    """
+    rows = -(-len(photographs) // columns)
+    figure = plt.figure(figsize=(2.6 * columns, 4 * rows), layout="constrained")
+    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[2, 1] * rows)
+    for ax in axes.flat:
+        ax.axis("off")
+    for place, (photograph, guess) in enumerate(zip(photographs, found, strict=True)):
+        row, column = 2 * (place // columns), place % columns
+        show(axes[row, column], photograph)
+        bars = axes[row + 1, column]
+        bars.barh(range(len(guess)), [p for _, p in guess], color=LIGHT, alpha=0.6, height=0.85)
+        for y, (name, p) in enumerate(guess):
+            bars.text(0.02, y, f"{name}, {_percent(p)}", va="center", fontsize=9, color=INK)
+        bars.set(xlim=(0, 1), ylim=(len(guess) - 0.5, -0.5))
+    return figure
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent, but neither 0 nor 100 for what is only near them."""
+    return "over 99 %" if share > 0.99 else "under 1 %" if share < 0.01 else f"{100 * share:.0f} %"

@@ -15,12 +15,20 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from inception_lab.models.designs import Design
+
 Array = np.ndarray | torch.Tensor
 Content = TypeVar("Content")
 
 PATHS = {"one": "#0072B2", "three": "#E69F00", "five": "#009E73", "pool": "#CC79A7"}
 PATH_LABELS = {"one": "1×1", "three": "3×3", "five": "5×5", "pool": "pool"}
 INK, QUIET, HIGHLIGHT, LIGHT = "#222222", "#9a9a9a", "#D55E00", "#56B4E9"  # for everything that is no path
+
+
+def path_labels(design: Design) -> dict[str, str]:
+    """PATH_LABELS as a design has its paths: torchvision's 5×5 path holds 3×3 kernels, and its label says so."""
+    three, five = design.three_by_three.replace("x", "×"), design.five_by_five.replace("x", "×")
+    return PATH_LABELS | {"three": three, "five": five if five == "5×5" else f"{five} (for 5×5)"}
 
 
 def use_style() -> None:

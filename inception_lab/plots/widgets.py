@@ -1,8 +1,11 @@
-"""Sliders that redraw what a module costs, naive beside reduced."""
+"""What readers move and click in a notebook: sliders for what a module costs, and a button for a photograph."""
 
+import io
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from PIL import Image, UnidentifiedImageError
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import Widths
@@ -124,3 +127,25 @@ def module_cost(stage: str = "inception_3a") -> "ipywidgets.VBox":
         sliders, layout={"grid_template_columns": "repeat(auto-fill, minmax(310px, 1fr))", "max_width": "720px"}
     )
     return ipywidgets.VBox([preset, grid, view])
+
+
+def upload(look: Callable[[Image.Image], Any]) -> "ipywidgets.VBox":
+    """A button for a photograph of the reader's, and below it whatever `look` prints or draws for that photograph."""
+    import ipywidgets  # as above
+    import matplotlib.pyplot as plt
+
+    button = ipywidgets.FileUpload(accept="image/*", description="a photograph of mine", layout={"width": "16em"})
+    view = ipywidgets.Output()
+
+    def redraw(change: dict[str, Any]) -> None:
+        view.clear_output()
+        with view:
+            for file in change["new"]:
+                try:
+                    look(Image.open(io.BytesIO(file["content"])))
+                except (UnidentifiedImageError, ValueError) as error:
+                    print(f"{file['name']}: {error}")
+            plt.show()
+
+    button.observe(redraw, "value")
+    return ipywidgets.VBox([button, view])

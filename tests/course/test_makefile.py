@@ -94,6 +94,26 @@ def test_the_environment_may_lie_anywhere(venv):
     assert f'PATH="{ROOT}/.another/bin:' in make("VENV=.another", "-n", "course")
 
 
+FETCH = "-m inception_lab.cli pretrained googlenet"
+
+
+def test_make_lab_asks_for_the_published_weights_once_and_opens_without_them(venv):
+    python = venv / "bin" / "python"
+    python.write_text(STAND_IN + 'case "$*" in *pretrained*) echo "inception-lab: no network" >&2; exit 2 ;; esac\n')
+    assert make(f"VENV={venv}", "TORCH_INDEX=", "lab").count("no network") == 1
+    *_, fetch, lab = calls(venv)
+    assert fetch == FETCH and lab.startswith("-m jupyterlab")
+    make(f"VENV={venv}", "TORCH_INDEX=", "lab")
+    assert calls(venv).count(FETCH) == 1
+
+
+def test_make_lab_offline_does_not_ask(venv):
+    make(f"VENV={venv}", "TORCH_INDEX=", "OFFLINE=1", "lab")
+    assert FETCH not in calls(venv)
+    make(f"VENV={venv}", "TORCH_INDEX=", "lab")
+    assert FETCH in calls(venv)
+
+
 def test_make_without_constraints_installs_the_newest_versions(venv):
     make(f"VENV={venv}", "TORCH_INDEX=", "CONSTRAINTS=", "lab")
     assert "-m pip install -e ." in calls(venv)

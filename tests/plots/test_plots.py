@@ -45,6 +45,13 @@ def test_a_strided_module_is_drawn_at_its_output_size():
     assert "concatenation: 576 channels, 14×14" in drawn and "3×3 max pool\n320 channels" in drawn
 
 
+def test_a_path_is_labelled_by_the_kernels_that_it_holds():
+    labels = [text.get_text() for text in plots.draw_network(build("googlenet-torchvision")).get_legend().get_texts()]
+    assert labels == ["1×1", "3×3", "3×3 (for 5×5)", "pool"]
+    assert plots.path_labels(build("googlenet").design) == plots.PATH_LABELS
+    assert plots.path_labels(build("inception-v2").design)["five"] == "two 3×3 (for 5×5)"
+
+
 @pytest.mark.parametrize("name, heads", [("googlenet", 2), ("googlenet-d2l", 0)])
 def test_a_network_is_drawn_stage_by_stage_with_its_heads(name, heads):
     ax = plots.draw_network(build(name), (3, 224, 224))

@@ -1,14 +1,17 @@
-"""The sliders show what `count` counts."""
+"""The sliders show what `count` counts, and a photograph that is uploaded is looked at."""
 
+import io
 import re
 import time
+from datetime import UTC, datetime
 
 import pytest
+from PIL import Image
 
 from inception_lab import count
 from inception_lab.models.blocks import Inception, NaiveInception, Widths
 from inception_lab.models.designs import TABLE_1
-from inception_lab.plots.widgets import OWN, SLIDERS, costs_by_path, module_cost, presets
+from inception_lab.plots.widgets import OWN, SLIDERS, costs_by_path, module_cost, presets, upload
 
 WIDTHS_3A = Widths(64, 96, 128, 16, 32, 32)
 
@@ -152,3 +155,15 @@ def test_sliders_reach_every_published_width():
         for value, (smallest, largest, step) in zip(values, SLIDERS.values(), strict=True):
             assert smallest <= value <= largest
             assert (value - smallest) % step == 0
+
+
+def test_an_uploaded_photograph_is_looked_at_and_a_broken_one_is_named():
+    looked, buffer = [], io.BytesIO()
+    Image.new("RGB", (5, 4), "red").save(buffer, "png")
+    panel = upload(lambda photograph: looked.append(photograph.size))
+    button, _view = panel.children
+    file = {"name": "red.png", "type": "image/png", "size": 1, "last_modified": datetime.now(UTC)}
+    button.value = (file | {"content": memoryview(buffer.getvalue())},)
+    assert looked == [(5, 4)]
+    button.value = (file | {"name": "torn.png", "content": memoryview(b"no picture")},)
+    assert looked == [(5, 4)]

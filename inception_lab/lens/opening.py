@@ -1,0 +1,48 @@
+"""One name for every network that one can look into: a published one, a recorded run, a run folder or a module.
+
+network = open("googlenet")          # the published GoogLeNet, or the recorded run that stands in for it
+network.published                    # which of the two
+open("shapes-laptop"), open("runs/mine"), open(model)
+"""
+
+from pathlib import Path
+
+from torch import nn
+
+from inception_lab import hub
+from inception_lab.common import files
+from inception_lab.lens.network import Network, open_run
+
+STAND_IN = "tiny-imagenet-96"
+LINE = (
+    f"The published GoogLeNet is not on this machine, so a recorded run stands in ({STAND_IN}: 200 classes, images of "
+    "96 pixels, batch norm in place of LRN). What is stored and what the text says is the published network's; what "
+    "runs now is not. To fetch it, 28 MB: inception-lab pretrained googlenet"
+)
+
+
+def open(what: str | Path | nn.Module | hub.Pretrained = "googlenet") -> Network:
+    """A network to look inside.
+
+    what: "googlenet", the published GoogLeNet if its weights are on this machine, else the recorded run STAND_IN, which
+    one printed line says; the name of a recorded run; a run folder; a GoogLeNet of this library; or what `pretrained`
+    returns. Nothing is downloaded. Raises ValueError for anything else, RunError for a folder without finished weights,
+    DataError where the weights of the published network are broken.
+    """
+    if what == "googlenet":
+        if hub.where() is None:
+            print(LINE)
+            return open_run(files.recorded("runs", STAND_IN))
+        what = hub.pretrained()
+    if isinstance(what, hub.Pretrained):
+        network = Network(what.network, what.mean, what.std, what.categories, what.size, "googlenet")
+        network.published = True
+        return network
+    if isinstance(what, nn.Module):
+        return Network(what)
+    runs = {weights.parent.name: weights.parent for weights in files.all_recorded("runs", "*/model.safetensors")}
+    folder = runs.get(str(what), Path(what))
+    if not folder.is_dir():
+        names = ", ".join(map(repr, ["googlenet", *runs]))
+        raise ValueError(f"what must be one of {names}, a run folder or a network, got {str(what)!r}")
+    return open_run(folder)

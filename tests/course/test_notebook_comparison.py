@@ -1,0 +1,104 @@
+"""What conftest.py beside the Makefile adds to nbval: pictures are compared, and cells that lack weights are not."""
+
+import base64
+import importlib.util
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parents[2]
+
+DRAW = """
+from IPython.display import Image, display
+from PIL import Image as Pillow
+import io
+picture = Pillow.linear_gradient("L").convert("RGB")
+buffer = io.BytesIO()
+picture.save(buffer, "png")
+display(Image(buffer.getvalue()))
+"""
+
+
+def gradient():
+    return Image.linear_gradient("L").convert("RGB")
+
+
+def with_red_square(side=20):
+    image = gradient()
+    ImageDraw.Draw(image).rectangle((100, 100, 100 + side, 100 + side), fill="red")
+    return image
+
+
+def encoded(image, kind="png", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def output(image, kind="png", **options):
+    data = {f"image/{kind}": encoded(image, kind, **options), "text/plain": "<IPython.core.display.Image object>"}
+    return nbformat.v4.new_output("display_data", data)
+
+
+STORED = {
+    "the same": ([output(gradient())], True),
+    "as a JPEG": ([output(gradient(), "jpeg", quality=60)], True),
+    "with a red square": ([output(with_red_square())], False),
+    "smaller": ([output(gradient().resize((128, 128)))], False),
+    "beside another": (
+        [output(gradient()), nbformat.v4.new_output("display_data", {"image/png": encoded(gradient())})],
+        False,
+    ),
+}
+
+
+def nbval(place, cells, **environment):
+    """What pytest --nbval says about a notebook of these cells, with our conftest.py beside it."""
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "cells.ipynb")
+    (place / "conftest.py").write_text((ROOT / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-v", "--color=no", "cells.ipynb"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, env=environment).stdout
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """Of a notebook with one cell for each way in which its picture could be stored."""
+    cells = [
+        nbformat.v4.new_code_cell(DRAW, outputs=outputs, execution_count=number)
+        for number, (outputs, _) in enumerate(STORED.values(), 1)
+    ]
+    return nbval(tmp_path_factory.mktemp("pictures"), cells)
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_stored_picture_that_looks_different_fails(results, name):
+    number, expected = [*STORED].index(name), STORED[name][1]
+    assert f"Cell {number} {'PASSED' if expected else 'FAILED'}" in results
+
+
+@pytest.mark.parametrize("at_hand", [False, True])
+def test_cells_of_the_published_network_are_compared_where_its_weights_are(tmp_path, at_hand):
+    outputs = [nbformat.v4.new_output("stream", name="stdout", text="2\n")]
+    cells = [
+        nbformat.v4.new_code_cell(source, outputs=outputs, execution_count=number, metadata={"tags": tags})
+        for number, (source, tags) in enumerate([("print(1)", ["published"]), ("print(2)", [])], 1)
+    ]
+    (tmp_path / "bvlc-googlenet.safetensors").touch()
+    said = nbval(tmp_path, cells, INCEPTION_LAB_WEIGHTS=str(tmp_path) if at_hand else "off")
+    assert f"Cell 0 {'FAILED' if at_hand else 'PASSED'}" in said and "Cell 1 PASSED" in said
+    assert ("1 cells ran and were not compared" in said) != at_hand
+
+
+def test_the_longest_files_are_there():
+    specification = importlib.util.spec_from_file_location("of_the_root", ROOT / "conftest.py")
+    of_the_root = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(of_the_root)
+    files = {path.stem for pattern in ("tests/*/test_*.py", "notebooks/*.ipynb") for path in ROOT.glob(pattern)}
+    assert set(of_the_root.LONGEST) <= files
