@@ -7,10 +7,10 @@ import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
-from conftest import NEED_REAL_IMAGES
 from PIL import Image
 from safetensors.torch import load_file
 
+from conftest import NEED_REAL_IMAGES
 from inception_lab import hub, pretrained
 from inception_lab.models import fast
 
