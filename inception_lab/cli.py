@@ -238,7 +238,8 @@ def get_pretrained(args: Namespace) -> None:
     elif args.source is not None:
         raise ValueError(f"--from is for googlenet, got {args.name}")
     else:
-        build(args.name, weights="imagenet")  # its publisher's API says where it puts them
+        build(args.name, weights="imagenet")
+        print(f"{args.name} is in its publisher's cache")
 
 
 COMMANDS = {

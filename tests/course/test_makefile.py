@@ -99,7 +99,9 @@ FETCH = "-m inception_lab.cli pretrained googlenet"
 
 def test_make_lab_asks_for_the_published_weights_once_and_opens_without_them(venv):
     python = venv / "bin" / "python"
-    python.write_text(STAND_IN + 'case "$*" in *pretrained*) echo "inception-lab: no network" >&2; exit 2 ;; esac\n')
+    python.write_text(
+        STAND_IN + 'case "$*" in *"pretrained googlenet"*) echo "inception-lab: no network" >&2; exit 2 ;; esac\n'
+    )
     assert make(f"VENV={venv}", "TORCH_INDEX=", "lab").count("no network") == 1
     *_, fetch, lab = calls(venv)
     assert fetch == FETCH and lab.startswith("-m jupyterlab")
