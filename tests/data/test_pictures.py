@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inception_lab.data.pictures import read_rgb
+from inception_lab.data.pictures import photograph, read_rgb
 
 CROSS = np.zeros((6, 8, 3), np.uint8)  # different in every corner
 CROSS[:3, :4], CROSS[:3, 4:], CROSS[3:, :4] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -18,16 +18,19 @@ def save(path, pixels=CROSS, **options):
     return path
 
 
-def png(path, rows, bit_depth, color_type):
-    """A PNG written by hand, for kinds that Pillow reads and does not write."""
+def png(path, rows, bit_depth, color_type, key=None):
+    """A PNG written by hand, for kinds that Pillow reads and does not write. key: the values that are transparent."""
     height, width = rows.shape[:2]
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">IIBBBBB", width, height, bit_depth, color_type, 0, 0, 0)
-    pixels = b"".join(b"\0" + row.astype(">u2").tobytes() for row in rows)
-    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+    lines = ["".join(f"{value:0{bit_depth}b}" for value in row.flat) for row in rows.astype(int)]
+    lines = [line + "0" * (-len(line) % 8) for line in lines]
+    pixels = b"".join(b"\0" + int(line, 2).to_bytes(len(line) // 8, "big") for line in lines)
+    transparent = b"" if key is None else chunk(b"tRNS", np.array(key, ">u2").tobytes())
+    chunks = chunk(b"IHDR", header) + transparent + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
     return path
 
@@ -106,3 +109,32 @@ def test_exif_orientation_is_carried_out(tmp_path, orientation):
     exif[0x0112] = orientation
     path = save(tmp_path / "turned.png", np.ascontiguousarray(stored), exif=exif)
     assert (rgb(path) == CROSS).all()
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_the_transparent_gray_of_a_png_is_white_at_every_depth(tmp_path, bits):
+    levels = np.array([[0, 1, (1 << bits) - 1]])
+    assert rgb(png(tmp_path / "key.png", levels, bits, 0, key=1))[0, :, 0].tolist() == [0, 255, 255]
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_transparent_color_of_a_png_is_white_at_every_depth(tmp_path, bits):
+    colors = np.array([[[10, 200, 3], [0, 0, 0], [3, 200, 10]]]) * (256 if bits == 16 else 1)
+    pixels = rgb(png(tmp_path / "key.png", colors, bits, 2, colors[0, 0]))[0]
+    assert pixels.tolist() == [[255, 255, 255], [0, 0, 0], [3, 200, 10]]
+
+
+# --- bounds of memory ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(65_000, 1), (1, 65_000), (3, 301)])
+def test_a_strip_is_refused_before_it_is_decoded(tmp_path, monkeypatch, shape):
+    path = save(tmp_path / "strip.png", np.zeros(shape, np.uint8))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("decoded"))
+    with pytest.raises(ValueError, match="strip.png .*×.* pixels: one side is more than 100 times the other"):
+        photograph(path, size=64)
+
+
+def test_a_long_picture_is_read_in_bounded_memory(tmp_path):
+    path = save(tmp_path / "long.png", np.zeros((100, 1, 3), np.uint8))
+    assert photograph(path, size=64).shape == (1, 3, 64, 64)
