@@ -5,7 +5,7 @@ QUICK = {
     "tests": ["test_cli"],
     "costs": ["test_counting", "test_published"],
     "course": ["test_claims", "test_notebook_prose", "test_project", "test_slides"],
-    "data": ["test_crops", "test_datasets", "test_folders"],
+    "data": ["test_crops", "test_datasets", "test_folders", "test_pictures"],
     "evaluation": ["test_records"],
     "explorer": ["test_explorer_page"],
     "hub": ["test_lucent"],

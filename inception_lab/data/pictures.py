@@ -8,6 +8,10 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
+from inception_lab.data.images import printable
+
+MOST_SIDES = 100  # the longer side of an image is at most so many times the shorter one
+
 Source = str | Path | Image.Image | np.ndarray | torch.Tensor
 
 
@@ -60,7 +64,8 @@ def read_rgb(path: str | Path) -> Image.Image:
 
     Gray, palette, CMYK and other modes are converted by Pillow; 16 bits of gray become 8 by dividing by 257,
     so that white stays white; what is transparent shows white behind it; an EXIF orientation is carried out.
-    Raises OSError for a file that is broken, and ValueError for pixels whose range is not known.
+    Raises OSError for a file that is broken, and ValueError for pixels whose range is not known and for an image
+    with one side more than 100 times the other.
     """
     with Image.open(path) as image:
         return to_rgb(image)
@@ -68,9 +73,14 @@ def read_rgb(path: str | Path) -> Image.Image:
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """A Pillow image of any mode as 8-bit RGB, see `read_rgb`."""
+    check_sides(image)
+    _scale_key(image)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
-        image = Image.fromarray(_to_8_bits(np.asarray(image), image.mode))
+        values = np.asarray(image)
+        gray = _to_8_bits(values, image.mode)
+        gray[values == image.info.get("transparency", -1)] = 255
+        image = Image.fromarray(gray)
     elif image.mode == "F":
         raise ValueError("floating-point pixels, whose range is not known")
     elif image.has_transparency_data:
@@ -79,23 +89,43 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def check_sides(image: Image.Image) -> None:
+    """Raise ValueError for a strip, before it is decoded: 1×65000 pixels, resized to 64×4160000, would take 800 MB.
+
+    The number of pixels is bounded by Pillow (`Image.MAX_IMAGE_PIXELS`), but not what resizing makes of them.
+    """
+    if max(image.size) > MOST_SIDES * min(image.size):
+        raise ValueError(f"{image.width}×{image.height} pixels: one side is more than {MOST_SIDES} times the other")
+
+
+def _scale_key(image: Image.Image) -> None:
+    """Bring the transparent color of a PNG, which has the bits of the file, to the 8 bits of Pillow's pixels."""
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    kind = tiles[0][3] if image.format == "PNG" and tiles else None  # as the pixels lie in the file
+    if kind == "RGB;16B" and key is not None:
+        image.info["transparency"] = tuple(value >> 8 for value in key)
+    elif kind in ("L;2", "L;4") and key is not None:
+        image.info["transparency"] = key * (85 if kind == "L;2" else 17)
+
+
 def _to_8_bits(values: np.ndarray, kind: str) -> np.ndarray:
     """16 bits, 0 to 65535, as 8 bits, 0 to 255. kind: what an error calls these pixels."""
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"{kind} pixels from {values.min()} to {values.max()}, where 0 to 65535 was expected")
-    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _open(source: Source) -> Image.Image:
     if isinstance(source, Image.Image):
         return to_rgb(source)
     if isinstance(source, str | Path):
+        name = printable(source)
         if Path(source).is_dir():
-            raise ValueError(f"source must be an image file, and {source} is a folder: datasets.load reads folders")
+            raise ValueError(f"source must be an image file, and {name} is a folder: datasets.load reads folders")
         try:
             return read_rgb(source)
         except (OSError, ValueError) as error:
-            raise ValueError(f"source must be an image file, and {source} cannot be read as one ({error})") from error
+            raise ValueError(f"source must be an image file, and {name} cannot be read as one ({error})") from error
     if isinstance(source, torch.Tensor):
         source = source.squeeze(0) if source.ndim == 4 else source
         source = source.permute(1, 2, 0) if source.ndim == 3 and source.shape[0] in (1, 3, 4) else source
