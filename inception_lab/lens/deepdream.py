@@ -16,11 +16,12 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.data.pictures import photograph
-from inception_lab.lens.network import Network
+from inception_lab.lens.network import Network, instrument
 from inception_lab.lens.objectives import BatchObjective, Objective, path
 from inception_lab.lens.units import modules
 
 
+@instrument
 def deep_dream(
     network: Network,
     source: Any,

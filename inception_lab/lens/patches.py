@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.lens.images import Images, batches, select
-from inception_lab.lens.network import Network, geometry
+from inception_lab.lens.network import Network, check_pixels, geometry, instrument
 from inception_lab.lens.units import check_names, paths
 
 
@@ -36,6 +36,7 @@ class TopPatches(NamedTuple):
         return self.images[:, 0] < 0
 
 
+@instrument
 @torch.no_grad()
 def top_patches(
     network: Network,
@@ -59,7 +60,7 @@ def top_patches(
     seen = 0
     with tqdm(total=len(data), desc="top patches", unit=" images", disable=not progress) as bar:
         for images in batches(data, network, batch):
-            numbers = torch.arange(seen, seen + len(images))
+            numbers = torch.arange(seen, seen + len(images), device="cpu")
             for name, values in network.extract(images, names).items():
                 found = _find_peaks(values, numbers)
                 if name in best:
@@ -114,8 +115,10 @@ def crop(network: Network, pixels: torch.Tensor, box: tuple[int, int, int, int])
     """A box of an image (3, H, W) as floats from 0 to 1, the size of the box, but no larger than the image.
 
     What lies outside the image has the network's mean color, which is what its padding is to the network. A side of
-    the box that is longer than the image's becomes the whole side of the image.
+    the box that is longer than the image's becomes the whole side of the image. Raises ValueError for an image that
+    the network does not take.
     """
+    check_pixels(pixels[None] if isinstance(pixels, torch.Tensor) else pixels)
     pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
     height, width = pixels.shape[1:]
     left, top, right, bottom = box

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.data.shapes import Scenes, Shapes, draw
-from inception_lab.lens.network import Network
+from inception_lab.lens.network import Network, instrument
 from inception_lab.lens.units import check_names, paths, peaks
 
 SCALES = tuple(2.0 ** (-3 + i / 4) for i in range(13))  # from 1/8 to 1 of the image's side, four an octave
@@ -36,6 +36,7 @@ class Tuning(NamedTuple):
         return torch.exp2((weights * self.scales.log2()).sum(1))
 
 
+@instrument
 @torch.no_grad()
 def tuning(
     network: Network,
