@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     out = files.data_folder() / "lens" if args.out is None else Path(args.out)
     recorded = files.recorded("runs")
-    if args.renew:
+    if args.renew and (out / "scales.csv").is_file():
         forget(out / "scales.csv", args.renew)
     record_scales(args.seeds, Path(args.runs), recorded, out / "scales.csv")
     record_attributions(args.images, recorded, out / "attributions.csv")
