@@ -46,6 +46,7 @@ def deep_dream(
     """
     for name, value in {"octaves": octaves, "steps": steps, "longest": longest}.items():
         check_whole(name, value)
+    check_whole("shift", shift, 0)
     if not ratio > 1:
         raise ValueError(f"ratio must be above 1, got {ratio!r}")
     middle = modules(network)[len(modules(network)) // 2]

@@ -13,7 +13,6 @@ from numbers import Integral
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -113,7 +112,7 @@ class Network(nn.Module):
 
     def class_numbers(self, targets: Targets, count: int) -> torch.Tensor:
         """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for one unknown."""
-        each = targets.tolist() if isinstance(targets, torch.Tensor | np.ndarray) else targets
+        each = targets.tolist() if hasattr(targets, "tolist") else targets
         each = list(each) if isinstance(each, Sequence) and not isinstance(each, str) else [each] * count
         if len(each) != count:
             raise ValueError(f"targets must be one class, or one for each of the {count} images, got {len(each)}")
@@ -154,10 +153,10 @@ def instrument(function: Callable[Concatenate[Network, P], R]) -> Callable[Conca
 
     @wraps(function)
     def called(network: Network, *args: P.args, **kwargs: P.kwargs) -> R:
-        device = network.mean.device
         if network.mean.is_inference():
             raise ValueError("network was moved or converted under torch.inference_mode(): do that before, outside it")
-        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False), device:
+        full_precision = torch.autocast(network.mean.device.type, enabled=False)
+        with torch.inference_mode(False), torch.enable_grad(), full_precision, torch.device("cpu"):
             return function(network, *args, **kwargs)
 
     return called

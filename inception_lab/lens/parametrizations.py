@@ -69,5 +69,5 @@ def mix_colors(values: torch.Tensor) -> torch.Tensor:
 
 
 def _noise(seeds: list[int], shape: tuple[int, ...]) -> torch.Tensor:
-    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    return torch.stack([torch.randn(shape, generator=g, dtype=torch.float32, device="cpu") for g in generators])
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.randn(shape, generator=generator, dtype=torch.float32) for generator in generators])

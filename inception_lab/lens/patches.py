@@ -60,7 +60,7 @@ def top_patches(
     seen = 0
     with tqdm(total=len(data), desc="top patches", unit=" images", disable=not progress) as bar:
         for images in batches(data, network, batch):
-            numbers = torch.arange(seen, seen + len(images), device="cpu")
+            numbers = torch.arange(seen, seen + len(images))
             for name, values in network.extract(images, names).items():
                 found = _find_peaks(values, numbers)
                 if name in best:

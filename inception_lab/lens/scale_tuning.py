@@ -56,7 +56,7 @@ def tuning(
     by covering more of it. Raises ValueError for an unknown name, offering the closest, and for scales out of range.
     """
     names = list(paths(network)) if names is None else check_names(network, names)
-    images = check_whole("images", images)
+    images, batch = check_whole("images", images), check_whole("batch", batch)
     if not len(scales) or not all(0 < scale <= 1 for scale in scales):
         raise ValueError(f"scales must be above 0 and at most 1, got {list(scales)}")
     scenes = Shapes("test", size=network.size, length=images, seed=seed).scenes(range(images))
@@ -66,7 +66,10 @@ def tuning(
         found = [network.extract(some, names) for some in drawn.split(batch)]
         for name in names:
             responses[name].append(torch.cat([peaks(values[name]) for values in found]).mean(0))
-    return Tuning(torch.tensor(scales), {name: torch.stack(curves, dim=1) for name, curves in responses.items()})
+    return Tuning(
+        torch.tensor(scales, dtype=torch.float32),
+        {name: torch.stack(curves, dim=1) for name, curves in responses.items()},
+    )
 
 
 def rescaled(scenes: Scenes, scale: float) -> Scenes:

@@ -93,7 +93,7 @@ def excitation(network: Network, images: torch.Tensor, objectives: list[Objectiv
     The unit is that of the objective's heaviest term that has a channel; infinite for an objective without one, and
     the logit for one with a class alone, as neither can be dead.
     """
-    found = torch.full((len(objectives),), torch.inf, dtype=torch.float32, device="cpu")
+    found = torch.full((len(objectives),), torch.inf, dtype=torch.float32)
     units = {i: _heaviest_unit(network, objective) for i, objective in enumerate(objectives)}
     for path in dict.fromkeys(unit.path for unit in units.values() if unit):
         chosen = {i: unit.channel for i, unit in units.items() if unit and unit.path == path}

@@ -148,6 +148,16 @@ def test_a_map_that_knows_the_object_wins_and_one_of_another_object_is_chance(ne
     assert abs(rows[1].pointing - rows[1].pointing_chance) < 30 and rows[1].overlap < 30
 
 
+def test_scores_are_the_same_wherever_they_are_computed_and_broken_maps_are_told(network):
+    how = dict(methods={"Grad-CAM": lens.grad_cam}, images=4, progress=False)
+    expected = scores.score({"trained": network}, **how)
+    with torch.inference_mode(), torch.device("meta"):
+        assert scores.score({"trained": network}, **how).equals(expected)
+    for broken in (lambda *these: lens.grad_cam(*these) / 0, lambda *these: lens.grad_cam(*these)[:, None]):
+        with pytest.raises(ValueError, match=r"tuning_maps must be finite numbers \(N, H, W\), got"):
+            scores.score({"trained": network}, {"broken": broken}, images=4, progress=False)
+
+
 def test_scores_of_a_network_and_of_none(network):
     table = scores.score({"trained": network}, {"Grad-CAM": lens.grad_cam}, images=20, progress=False)
     assert table["network"].tolist() == ["trained", "none"]
