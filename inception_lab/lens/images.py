@@ -31,10 +31,7 @@ def batches(data: Images, network: Network, batch: int) -> Iterator[torch.Tensor
 
 
 def select(data: Images, numbers: range, network: Network) -> torch.Tensor:
-    """Successive images of a set at the network's size: uint8 or floats (n, 3, size, size).
-
-    Raises ValueError for images that the network does not take, see `check_pixels`.
-    """
+    """Successive images of a set at the network's size, (n, 3, size, size); ValueError as `check_pixels`."""
     in_memory = data if isinstance(data, torch.Tensor) else getattr(data, "images", None)
     if in_memory is not None:
         return _fitted(in_memory[numbers.start : numbers.stop], network.size)

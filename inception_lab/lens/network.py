@@ -86,10 +86,7 @@ class Network(nn.Module):
         return ((self.pixels(images) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def pixels(self, images: torch.Tensor) -> torch.Tensor:
-        """Images, uint8 or floats from 0 to 1, as floats from 0 to 1 on the network's device and in its precision.
-
-        Raises ValueError for all others, see `check_pixels`.
-        """
+        """Images as floats from 0 to 1 on the network's device, in its precision; ValueError as `check_pixels`."""
         check_pixels(images)
         found = images.to(self.mean)
         return found / 255 if images.dtype == torch.uint8 else found
@@ -145,10 +142,9 @@ R = TypeVar("R")
 
 
 def instrument(function: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
-    """Let a function of a network give the same wherever it is called, its gradients included.
+    """Let a function give the same under `inference_mode`, `no_grad`, `autocast` and with another default device.
 
-    That is under `inference_mode`, `no_grad`, `autocast` and with another default device. Raises ValueError for a
-    network that was changed under `inference_mode`.
+    Raises ValueError for a network that was changed under `inference_mode`.
     """
 
     @wraps(function)

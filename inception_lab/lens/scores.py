@@ -127,7 +127,7 @@ def score(
 def compare(tuning_maps: torch.Tensor, tuning_boxes: torch.Tensor, maps: torch.Tensor, boxes: torch.Tensor) -> Scores:
     """The scores of maps (N, H, W) against boxes (N, 4), with the threshold that suits other maps and boxes best.
 
-    Raises ValueError for maps that are not finite or have another shape.
+    Raises ValueError for maps that are not finite, or of another shape.
     """
     for name, some in {"tuning_maps": tuning_maps, "maps": maps}.items():
         if some.ndim != 3 or not some.isfinite().all():

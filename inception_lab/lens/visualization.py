@@ -104,8 +104,5 @@ def excitation(network: Network, images: torch.Tensor, objectives: list[Objectiv
 
 def _heaviest_unit(network: Network, objective: Objective) -> Unit | None:
     """The unit of the term with the largest weight among those with a channel; None where there is no such term."""
-    terms = [term for term in objective.terms if term.channel >= 0]
-    if not terms:
-        return None
-    heaviest = max(terms, key=lambda term: term.weight)
-    return find_unit(network, (str(heaviest.name), heaviest.channel))
+    terms = sorted(objective.terms, key=lambda term: -term.weight)
+    return next((find_unit(network, (str(t.name), t.channel)) for t in terms if t.channel >= 0), None)
