@@ -53,5 +53,5 @@ def same(one: object, other: object, within: float = 1e-9) -> bool:
         return type(one) is type(other) and one == other
     try:
         return math.isclose(one, other, rel_tol=within, abs_tol=within)  # type: ignore[arg-type]  # that is the question
-    except TypeError:  # not a number
+    except (TypeError, ValueError, OverflowError, RuntimeError):  # no number, several, or one too large for a float
         return False

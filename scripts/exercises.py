@@ -10,9 +10,11 @@ A source is a Markdown file: a title, the task, blocks of Python marked `given`,
 """
 
 import argparse
+import json
 import re
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +116,20 @@ def _grade_id(cell) -> str | None:
     return cell.metadata.get("nbgrader", {}).get("grade_id")
 
 
+def cells_of(path: Path) -> list:
+    """The cells of a notebook. Raises ValueError, naming the file, for one that is damaged, or no notebook."""
+    try:
+        cells = [nbformat.from_dict(cell) for cell in json.loads(path.read_bytes())["cells"]]
+        for cell in cells:
+            cell.source = "".join(cell.source)
+            _ = cell.cell_type, hash(_grade_id(cell)), _is_for_colab(cell)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no notebook, or a damaged one: it is no JSON ({error})") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no notebook, or a damaged one: it holds no list of whole cells") from error
+    return cells
+
+
 def _cell(name: str, code: str, **role):
     settings = {"schema_version": 3, "grade_id": name, "grade": False, "solution": False, "locked": False} | role
     return v4.new_code_cell(code, id=name, metadata={"nbgrader": settings | {"task": False}})
@@ -166,21 +182,21 @@ def write_students(place: Path = EXERCISES, overwrite: bool = False) -> int:
 
 def worked_in(path: Path) -> bool:
     """Whether a students' notebook holds an answer, a name or a cell that was not there when it was made."""
+    try:
+        return any(_worked_in(cell) for cell in cells_of(path))
+    except (ValueError, KeyError):  # damaged, as by the marks of a merge: who knows
+        return True
+
+
+def _worked_in(cell) -> bool:
     from nbgrader.utils import compute_checksum
 
-    try:
-        cells = nbformat.read(path, as_version=4).cells
-    except ValueError:  # no JSON, as with the marks of a merge: who knows
+    settings, name = cell.metadata.get("nbgrader", {}), cell.get("id", "")
+    if settings.get("solution") and compute_checksum(cell) != settings.get("checksum"):
+        return True  # nbgrader has noted the checksum of what it made, whatever the source says by now
+    if "STUDENT =" in cell.source and cell.source != FIRST:
         return True
-    for cell in cells:
-        settings = cell.metadata.get("nbgrader", {})
-        if settings.get("solution") and compute_checksum(cell) != settings.get("checksum"):
-            return True  # nbgrader has noted the checksum of what it made, whatever the source says by now
-        if "STUDENT =" in cell.source and cell.source != FIRST:
-            return True
-        if not settings and not (cell.id in ("introduction", "colab", "first") or cell.id.endswith("-task")):
-            return True
-    return False
+    return not settings and not (name in ("introduction", "colab", "first") or name.endswith("-task"))
 
 
 def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
@@ -191,40 +207,41 @@ def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
 def attempt(cells: list, exercise: Exercise) -> tuple[list[str], str, str]:
     """What is run of a student's notebook for one exercise: the cells before the answer, the answer, and all tests.
 
-    The cells before it are the given one and the student's own, the one with the name among them.
+    The cells before it are the given one and the student's own, the one with the name among them. Where the answer was
+    copied or split into several cells, it is the last of them, and the others are run before it.
     """
-    before, answer = [], ""
-    for cell in cells:
-        if _grade_id(cell) == exercise.name:
-            answer = cell.source
-            break
+    before, last = [], max(i for i, cell in enumerate(cells) if _grade_id(cell) == exercise.name)
+    for cell in cells[:last]:
         if _grade_id(cell) == f"{exercise.name}-given":
             before.append(exercise.given)
-        elif cell.cell_type == "code" and _grade_id(cell) is None and not _is_for_colab(cell):
+        elif cell.cell_type == "code" and _grade_id(cell) in (None, exercise.name) and not _is_for_colab(cell):
             before.append(cell.source)
     if not any("STUDENT =" in code for code in before):
         before.insert(0, FIRST)
     if exercise.given not in before:
         before.append(exercise.given)
-    return before, answer, exercise.test
+    return before, cells[last].source, exercise.test
 
 
 def check(path: Path) -> int:
     """Grade the notebook of a student and print the feedback. Returns how many exercises are not right yet."""
     if not path.is_file():
-        raise ValueError(f"There is no notebook {path}")
-    cells = nbformat.read(path, as_version=4).cells
-    found = {_grade_id(cell) for cell in cells}
-    exercises = next((e for e in assignments().values() if e[0].name in found), None)
-    if exercises is None:
-        raise ValueError(f"{path} is no notebook of exercises of this course")
+        raise ValueError(f"There is no notebook {path}.\n{usage()}")
+    cells = cells_of(path)
+    found = Counter(map(_grade_id, cells))
+    exercises = max(assignments().values(), key=lambda some: sum(found[e.name] + found[f"{e.name}-test"] for e in some))
+    if not any(found[e.name] + found[f"{e.name}-test"] for e in exercises):
+        raise ValueError(f"{path} is no notebook of exercises of this course.\n{usage()}")
     if any(NOBODY in cell.source for cell in cells):
         print('STUDENT is still "your name": the numbers of some exercises depend on it')
     missing = 0
-    feedbacks = grading.grade_all([attempt(cells, exercise) for exercise in exercises])
-    for number, (exercise, feedback) in enumerate(zip(exercises, feedbacks, strict=True), 1):
+    feedbacks = grading.grade_all([attempt(cells, exercise) for exercise in exercises if found[exercise.name]])
+    for number, exercise in enumerate(exercises, 1):
+        copies = found[exercise.name]
+        feedback = next(feedbacks) if copies else "its answer cell is gone: undo that, or copy it from a new notebook"
         missing += feedback is not None
-        print(f"{number}. {exercise.title}: {feedback or 'right'}", flush=True)
+        several = f" ({copies} cells hold this answer, and the last counts: keep one)" if copies > 1 else ""
+        print(f"{number}. {exercise.title}: {feedback or 'right'}{several}", flush=True)
     print(f"{number - missing} of {number} right")
     return missing
 
@@ -251,17 +268,22 @@ def main(arguments=None) -> int:
     if not options.notebooks:
         print(usage(), file=sys.stderr)
         return 2
-    missing = 0
+    status = 0
     for path in options.notebooks:
         if len(options.notebooks) > 1:
-            print(path)
+            print(path, flush=True)
         try:
-            missing += check(path)
+            status = max(status, min(check(path), 1))
         except (OSError, ValueError) as error:
-            print(f"{error}.\n{usage()}", file=sys.stderr)
-            return 2
-    return min(missing, 1)
+            print(error, file=sys.stderr)
+            status = 2
+    return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (OSError, RuntimeError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

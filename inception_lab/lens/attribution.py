@@ -2,7 +2,8 @@
 
     maps = grad_cam(network, images, "ring")         # (N, H, W), larger where the image speaks for the class
 
-Each takes images, uint8 or floats from 0 to 1, and classes by name or number, one for all images or one for each.
+Each takes images, uint8 or floats from 0 to 1, and classes by name or number, one for all images or one for each. Each
+computes in the network's precision, also under `no_grad`, `inference_mode` and `autocast`.
 """
 
 import torch
@@ -10,11 +11,11 @@ from captum.attr import IntegratedGradients, LayerGradCam, Occlusion
 from torch.nn import functional
 
 from inception_lab.common.checks import check_whole
-from inception_lab.data.images import check_images
-from inception_lab.lens.network import Network, Targets
+from inception_lab.lens.network import Network, Targets, instrument
 from inception_lab.lens.units import check_names, modules
 
 
+@instrument
 def grad_cam(
     network: Network, images: torch.Tensor, targets: Targets | None = None, layer: str | None = None
 ) -> torch.Tensor:
@@ -31,6 +32,7 @@ def grad_cam(
     return functional.interpolate(maps, images.shape[2:], mode="bilinear", align_corners=False)[:, 0].float()
 
 
+@instrument
 def occlusion(
     network: Network,
     images: torch.Tensor,
@@ -52,13 +54,14 @@ def occlusion(
         images,
         (3, window, window),
         (3, stride, stride),
-        baselines=network.mean.expand_as(images),
+        baselines=network.mean.to(images).expand_as(images),
         target=targets,
         perturbations_per_eval=max(1, 64 // len(images)),
     )
     return maps.mean(1).detach().float()
 
 
+@instrument
 def integrated_gradients(
     network: Network, images: torch.Tensor, targets: Targets | None = None, steps: int = 32
 ) -> torch.Tensor:
@@ -69,7 +72,7 @@ def integrated_gradients(
     """
     images, targets = prepared(network, images, targets)
     steps = check_whole("steps", steps)
-    baseline = network.mean.expand_as(images)
+    baseline = network.mean.to(images).expand_as(images)
     method = IntegratedGradients(network, multiply_by_inputs=True)
     maps = method.attribute(images, baseline, targets, n_steps=steps, internal_batch_size=max(64, len(images)))
     return maps.sum(1).detach().float()
@@ -77,9 +80,8 @@ def integrated_gradients(
 
 def prepared(network: Network, images: torch.Tensor, targets: Targets | None) -> tuple[torch.Tensor, torch.Tensor]:
     """The images as floats from 0 to 1 and their classes as numbers; by default those that the network finds."""
-    check_images(images, dtype=None)
-    images = images.to(network.mean.device)
-    images = (images / 255 if images.dtype == torch.uint8 else images.detach().clone()).to(network.mean.dtype)
+    images = network.pixels(images).detach().clone()
+    images = images.to(torch.promote_types(images.dtype, torch.float32))  # a half would round what is added up
     if targets is None:
         with torch.no_grad():
             return images, network(images).argmax(1)

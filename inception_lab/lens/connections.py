@@ -44,7 +44,8 @@ def expanded_kernel(chain: nn.Module, in_channels: int) -> torch.Tensor:
     It is what becomes of an impulse in each input channel, mirrored. Strides are taken as 1, so that the kernel counts
     pixels of the input. Raises ValueError for a layer that is no convolution, normalization, pool or ReLU.
     """
-    response = torch.eye(in_channels)[:, :, None, None]
+    like = next(chain.parameters(), torch.empty(0))
+    response = torch.eye(in_channels, dtype=like.dtype, device=like.device)[:, :, None, None]
     for layer in chain.modules():
         if isinstance(layer, nn.Conv2d):
             padding = [side - 1 for side in layer.kernel_size]
@@ -53,7 +54,7 @@ def expanded_kernel(chain: nn.Module, in_channels: int) -> torch.Tensor:
             response = response * (layer.weight / (layer.running_var + layer.eps).sqrt())[:, None, None]
         elif isinstance(layer, nn.AvgPool2d) and isinstance(layer.kernel_size, int):
             side = layer.kernel_size
-            mean = torch.full((response.shape[1], 1, side, side), side**-2)
+            mean = response.new_full((response.shape[1], 1, side, side), side**-2)
             response = functional.conv2d(response, mean, padding=side - 1, groups=len(mean))
         elif isinstance(layer, nn.Linear):
             response = functional.conv2d(response, layer.weight[:, :, None, None])
@@ -69,10 +70,10 @@ def strongest(kernel: torch.Tensor, deviations: torch.Tensor, k: int = 8) -> Inp
     """
     if deviations.shape != kernel.shape[1:2]:
         raise ValueError(f"deviations must be one for each of {kernel.shape[1]} inputs, got {tuple(deviations.shape)}")
-    moved = kernel * deviations[:, None, None]
+    moved = kernel * deviations.to(kernel)[:, None, None]
     excites, inhibits = moved.clamp(min=0).sum((-1, -2)), (-moved).clamp(min=0).sum((-1, -2))
     channels = (excites + inhibits).topk(min(k, kernel.shape[1])).indices
-    units = torch.arange(len(kernel))[:, None]
+    units = torch.arange(len(kernel), device=kernel.device)[:, None]
     return Inputs(channels, excites.gather(1, channels), inhibits.gather(1, channels), kernel[units, channels])
 
 

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from inception_lab.data.pictures import normalize
-from inception_lab.data.shapes import Shapes
+from inception_lab.data.shapes import CLASSES, Shapes
 from inception_lab.lens.network import Network
-from inception_lab.models import zoo
-from inception_lab.training.weights import load_model
+from inception_lab.training.recipes import Recipe
+from inception_lab.training.weights import initial_model, load_model
 
 
 def shuffled(run: str | Path, seed: int = 0, images: int = 256) -> Network:
@@ -35,14 +35,14 @@ def shuffled(run: str | Path, seed: int = 0, images: int = 256) -> Network:
     return _measured(model, about, images, f"{Path(run).name}, shuffled")
 
 
-def untrained(run: str | Path, images: int = 256) -> Network:
-    """The network of a run on `shapes` as it was before the first step; otherwise as `shuffled`."""
-    _, about = load_model(run)
-    recipe = about["recipe"]
+def untrained(run: str | Path | Recipe, images: int = 256) -> Network:
+    """The network of a run on `shapes`, or of its recipe, as it was before the first step; otherwise as `shuffled`."""
+    about: dict[str, Any] = {"recipe": run, "classes": CLASSES, "mean": Shapes.mean, "std": Shapes.std}
+    if not isinstance(run, Recipe):
+        _, about = load_model(run)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.weights_seed)
-        model = zoo.build(recipe.network, len(about["classes"]), **recipe.options)
-    return _measured(model, about, images, f"{Path(run).name}, new")
+        model = initial_model(about["recipe"], len(about["classes"]))
+    return _measured(model, about, images, f"{about['recipe'].name}, new")
 
 
 def _measured(model: nn.Module, about: dict[str, Any], images: int, name: str) -> Network:

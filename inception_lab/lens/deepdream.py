@@ -16,11 +16,12 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.data.pictures import photograph
-from inception_lab.lens.network import Network
+from inception_lab.lens.network import Network, instrument
 from inception_lab.lens.objectives import BatchObjective, Objective, path
 from inception_lab.lens.units import modules
 
 
+@instrument
 def deep_dream(
     network: Network,
     source: Any,
@@ -45,6 +46,7 @@ def deep_dream(
     """
     for name, value in {"octaves": octaves, "steps": steps, "longest": longest}.items():
         check_whole(name, value)
+    check_whole("shift", shift, 0)
     if not ratio > 1:
         raise ValueError(f"ratio must be above 1, got {ratio!r}")
     middle = modules(network)[len(modules(network)) // 2]

@@ -8,7 +8,7 @@ import torch
 from inception_lab.common.checks import DataError
 from inception_lab.data.pictures import fit
 from inception_lab.data.shapes import Shapes
-from inception_lab.lens.network import Network
+from inception_lab.lens.network import Network, check_pixels
 
 
 class Images(Protocol):
@@ -31,14 +31,15 @@ def batches(data: Images, network: Network, batch: int) -> Iterator[torch.Tensor
 
 
 def select(data: Images, numbers: range, network: Network) -> torch.Tensor:
-    """Successive images of a set at the network's size: uint8 or floats (n, 3, size, size)."""
+    """Successive images of a set at the network's size, (n, 3, size, size); ValueError as `check_pixels`."""
     in_memory = data if isinstance(data, torch.Tensor) else getattr(data, "images", None)
     if in_memory is not None:
         return _fitted(in_memory[numbers.start : numbers.stop], network.size)
     if isinstance(data, Shapes):
         return _fitted(data.batch(numbers)[0], network.size)
-    return torch.stack([_fitted(data[i][0], network.size) for i in numbers])
+    return torch.cat([_fitted(torch.as_tensor(data[i][0])[None], network.size) for i in numbers])
 
 
 def _fitted(images: torch.Tensor, size: int) -> torch.Tensor:
+    check_pixels(images)
     return images if images.shape[-2:] == (size, size) else fit(images, size)

@@ -7,10 +7,11 @@ network.classes, network.size        # what it was trained on
 
 import copy
 import json
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, wraps
 from numbers import Integral
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +22,7 @@ from inception_lab import costs
 from inception_lab.common import files
 from inception_lab.common.checks import check_whole, closest
 from inception_lab.data.crops import evaluation_crops
+from inception_lab.data.images import check_images
 from inception_lab.data.pictures import Source
 from inception_lab.data.pictures import photograph as read_photograph
 from inception_lab.models.googlenet import GoogLeNet
@@ -28,6 +30,7 @@ from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
 
 DRAWN = "shapes"  # the one data tier that holds no photographs
+ROUNDING = 1e-3  # how far from 0 and 1 the values of an image may lie that was scaled or turned
 Targets = str | int | Sequence[str | int] | torch.Tensor  # class names or numbers, one for all images or each
 
 
@@ -47,6 +50,7 @@ class Network(nn.Module):
     std: torch.Tensor
     published = False
 
+    @torch.inference_mode(False)  # no gradient passes a tensor that was made under it
     def __init__(
         self,
         model: nn.Module,
@@ -73,19 +77,24 @@ class Network(nn.Module):
                 unit.conv, unit.bn = fuse_conv_bn_eval(conv, bn).requires_grad_(False), nn.Identity()
         self.model.to(memory_format=torch.channels_last)
         for key, values in {"mean": mean, "std": std}.items():
-            self.register_buffer(key, torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1))
+            self.register_buffer(key, self.model.get_parameter("linear.weight").new_tensor(values).view(1, -1, 1, 1))
         self._extractors: dict[tuple[str, ...], nn.Module] = {}
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_extractors": {}}  # a copy makes its own: copied ones put all layers in training mode
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.model(self.normalize(images))
 
     def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """Images from 0 to 1, or uint8, as the network takes them: on its device and in its precision."""
-        if not isinstance(images, torch.Tensor):
-            raise ValueError(f"images must be a tensor (N, 3, H, W), got {type(images).__name__}")
-        images = images.to(self.mean.device)
-        images = images.to(self.mean.dtype) / 255 if images.dtype == torch.uint8 else images.to(self.mean.dtype)
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        """Images as the network takes them, see `pixels`, minus each channel's mean, divided by its deviation."""
+        return ((self.pixels(images) - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def pixels(self, images: torch.Tensor) -> torch.Tensor:
+        """Images as floats from 0 to 1 on the network's device, in its precision; ValueError as `check_pixels`."""
+        check_pixels(images)
+        found = images.to(self.mean)
+        return found / 255 if images.dtype == torch.uint8 else found
 
     def view(self, photograph: Source) -> torch.Tensor:
         """A photograph as the network is evaluated on it: (1, 3, size, size), from 0 to 1.
@@ -120,7 +129,7 @@ class Network(nn.Module):
 
     def class_numbers(self, targets: Targets, count: int) -> torch.Tensor:
         """Class names or numbers, one for all images or one for each → int64 (count,); ValueError for one unknown."""
-        each = targets.tolist() if isinstance(targets, torch.Tensor) else targets
+        each = targets.tolist() if hasattr(targets, "tolist") else targets
         each = list(each) if isinstance(each, Sequence) and not isinstance(each, str) else [each] * count
         if len(each) != count:
             raise ValueError(f"targets must be one class, or one for each of the {count} images, got {len(each)}")
@@ -130,9 +139,43 @@ class Network(nn.Module):
         if target in self.classes:
             return self.classes.index(str(target))
         last = len(self.classes) - 1
-        if not isinstance(target, Integral) or not 0 <= target <= last:
+        if not isinstance(target, Integral) or isinstance(target, bool) or not 0 <= target <= last:
             raise ValueError(f"class must be from 0 to {last} or a name, got {target!r}{closest(target, self.classes)}")
         return int(target)
+
+
+def check_pixels(images: torch.Tensor) -> None:
+    """Raise ValueError unless images are uint8, or floats from 0 to 1 but for rounding, (N, 3, H, W)."""
+    check_images(images, dtype=None)
+    wanted = "images must be uint8, or floats from 0 to 1"
+    if not images.is_floating_point():
+        if images.dtype != torch.uint8:
+            raise ValueError(f"{wanted}, got {images.dtype}")
+    elif not images.is_meta:
+        low, high = (value.item() for value in images.detach().aminmax())
+        if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # so put that NaN fails, too
+            raise ValueError(f"{wanted}, got {images.dtype} from {low:g} to {high:g}")
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def instrument(function: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
+    """Let a function give the same under `inference_mode`, `no_grad`, `autocast` and with another default device.
+
+    Raises ValueError for a network that was changed under `inference_mode`.
+    """
+
+    @wraps(function)
+    def called(network: Network, *args: P.args, **kwargs: P.kwargs) -> R:
+        if network.mean.is_inference():
+            raise ValueError("network was moved or converted under torch.inference_mode(): do that before, outside it")
+        full_precision = torch.autocast(network.mean.device.type, enabled=False)
+        with torch.inference_mode(False), torch.enable_grad(), full_precision, torch.device("cpu"):
+            return function(network, *args, **kwargs)
+
+    return called
 
 
 def open_run(folder: str | Path | None = None) -> Network:
@@ -165,6 +208,7 @@ def best_run(place: str | Path | None = None) -> Path:
 
 
 @lru_cache(maxsize=16)
+@instrument
 def geometry(network: Network, size: int) -> costs.Count:
     """The costs, shapes and receptive fields of the network at a size of images."""
     return costs.count(network.model, size)

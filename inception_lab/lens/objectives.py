@@ -122,7 +122,7 @@ class BatchObjective:
         """The same from the values of the nodes that the objectives read."""
         total = torch.zeros(())
         for (kind, node), (images, channels, weights) in self.groups.items():
-            value = KINDS[kind](values[node], images, channels, self.alike)
+            value = _value(kind, values[node], images, channels, self.alike)
             sums = torch.zeros(self.count).to(value)
             total = total.to(value) + sums.index_add(0, images.to(value.device), value * weights.to(value))
         return total
@@ -138,26 +138,19 @@ def resolve(network: Network, term: Term) -> tuple[str, int]:
     return before_relu(network, found.path), found.channel
 
 
-def _unit(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
-    return values[images, channels, values.shape[2] // 2, values.shape[3] // 2]
-
-
-def _channel(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
-    return values[images, channels].mean((1, 2))
-
-
-def _path(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
-    return values[images].square().flatten(1).mean(1)
-
-
-def _logit(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
-    return values[images, channels]
-
-
-def _diversity(values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor) -> torch.Tensor:
-    flat = values.flatten(2)
+def _value(
+    kind: str, values: torch.Tensor, images: torch.Tensor, channels: torch.Tensor, alike: torch.Tensor
+) -> torch.Tensor:
+    """What terms of one kind are, (n,), from the values of their node: of these images and, but for two, channels."""
+    match kind:
+        case "unit":
+            return values[images, channels, values.shape[2] // 2, values.shape[3] // 2]
+        case "channel":
+            return values[images, channels].mean((1, 2))
+        case "logit":
+            return values[images, channels]
+        case "path":
+            return values[images].square().flatten(1).mean(1)
+    flat = values.flatten(2)  # diversity
     gram = torch.nn.functional.normalize((flat @ flat.mT).flatten(1), dim=1)
     return -(alike.to(gram) * (gram @ gram.T)).sum(1)[images]
-
-
-KINDS = {"unit": _unit, "channel": _channel, "path": _path, "logit": _logit, "diversity": _diversity}

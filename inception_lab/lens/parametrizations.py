@@ -12,7 +12,7 @@ import torch
 
 # The square root of the covariance of colors in ImageNet (tensorflow/lucid, lucid/optvis/param/color.py): its columns
 # are brightness, blue against yellow, and green against magenta, each as long as it varies in photographs.
-COLORS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]])
+COLORS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0.09, 0.03]], dtype=torch.float32, device="cpu")
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Fourier:
 
     def scale(self, size: int) -> torch.Tensor:
         """What each coefficient is multiplied by, (size, size // 2 + 1): size over frequency in cycles per pixel."""
-        vertical, horizontal = torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None, :]
-        frequency = (vertical.square() + horizontal.square()).sqrt().clamp(min=1 / size)
+        vertical, horizontal = (f(size, dtype=torch.float32) for f in (torch.fft.fftfreq, torch.fft.rfftfreq))
+        frequency = (vertical[:, None].square() + horizontal.square()).sqrt().clamp(min=1 / size)
         return size / frequency**self.decay
 
 
@@ -69,4 +69,5 @@ def mix_colors(values: torch.Tensor) -> torch.Tensor:
 
 
 def _noise(seeds: list[int], shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+    return torch.stack([torch.randn(shape, generator=generator, dtype=torch.float32) for generator in generators])

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.lens.images import Images, batches, select
-from inception_lab.lens.network import Network, geometry
+from inception_lab.lens.network import Network, check_pixels, geometry, instrument
 from inception_lab.lens.units import check_names, paths
 
 
@@ -36,6 +36,7 @@ class TopPatches(NamedTuple):
         return self.images[:, 0] < 0
 
 
+@instrument
 @torch.no_grad()
 def top_patches(
     network: Network,
@@ -55,7 +56,7 @@ def top_patches(
     """
     names = list(paths(network)) if names is None else check_names(network, names)
     k, batch = check_whole("k", k), check_whole("batch", batch)
-    best: dict[str, _Peaks] = {}
+    best: dict[str, tuple[torch.Tensor, ...]] = {}
     seen = 0
     with tqdm(total=len(data), desc="top patches", unit=" images", disable=not progress) as bar:
         for images in batches(data, network, batch):
@@ -63,34 +64,27 @@ def top_patches(
             for name, values in network.extract(images, names).items():
                 found = _find_peaks(values, numbers)
                 if name in best:
-                    found = _Peaks(*(torch.cat(pair, dim=1) for pair in zip(best[name], found, strict=True)))
-                order = found.values.topk(min(k, found.values.shape[1]), dim=1).indices
-                best[name] = _Peaks(*(part.gather(1, order) for part in found))
+                    found = tuple(torch.cat(pair, dim=1) for pair in zip(best[name], found, strict=True))
+                order = found[0].topk(min(k, found[0].shape[1]), dim=1).indices
+                best[name] = tuple(part.gather(1, order) for part in found)
             seen += len(images)
             bar.update(len(images))
-    return {name: _finish(name, best[name], k) for name in names}
+    return {name: _finish(name, k, *best[name]) for name in names}
 
 
-class _Peaks(NamedTuple):
-    """The largest activation of each channel C in each of n images, and where: (C, n) each."""
-
-    values: torch.Tensor
-    images: torch.Tensor
-    rows: torch.Tensor
-    columns: torch.Tensor
-
-
-def _find_peaks(values: torch.Tensor, numbers: torch.Tensor) -> _Peaks:
+def _find_peaks(values: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The largest activation of each channel C in each of n images, the image, row and column: (C, n) each."""
     peak, place = values.flatten(2).float().max(2)
     peak, place, width = peak.T.cpu(), place.T.cpu(), values.shape[-1]
-    return _Peaks(peak, numbers.expand(len(peak), -1), place // width, place % width)
+    return peak, numbers.expand(len(peak), -1), place // width, place % width
 
 
-def _finish(name: str, best: _Peaks, k: int) -> TopPatches:
-    silent = best.values <= 0
-    images, values = best.images.masked_fill(silent, -1), best.values.masked_fill(silent, 0)
+def _finish(
+    name: str, k: int, values: torch.Tensor, images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> TopPatches:
+    images, values = images.masked_fill(values <= 0, -1), values.clamp(min=0)
     missing = (0, k - values.shape[1])  # a set of fewer than k images
-    values, rows, columns = (functional.pad(part, missing) for part in (values, best.rows, best.columns))
+    values, rows, columns = (functional.pad(part, missing) for part in (values, rows, columns))
     return TopPatches(name, values, functional.pad(images, missing, value=-1), rows, columns)
 
 
@@ -114,8 +108,10 @@ def crop(network: Network, pixels: torch.Tensor, box: tuple[int, int, int, int])
     """A box of an image (3, H, W) as floats from 0 to 1, the size of the box, but no larger than the image.
 
     What lies outside the image has the network's mean color, which is what its padding is to the network. A side of
-    the box that is longer than the image's becomes the whole side of the image.
+    the box that is longer than the image's becomes the whole side of the image. Raises ValueError for an image that
+    the network does not take.
     """
+    check_pixels(pixels[None] if isinstance(pixels, torch.Tensor) else pixels)
     pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
     height, width = pixels.shape[1:]
     left, top, right, bottom = box

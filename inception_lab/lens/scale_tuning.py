@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.data.shapes import Scenes, Shapes, draw
-from inception_lab.lens.network import Network
+from inception_lab.lens.network import Network, instrument
 from inception_lab.lens.units import check_names, paths, peaks
 
 SCALES = tuple(2.0 ** (-3 + i / 4) for i in range(13))  # from 1/8 to 1 of the image's side, four an octave
@@ -36,6 +36,7 @@ class Tuning(NamedTuple):
         return torch.exp2((weights * self.scales.log2()).sum(1))
 
 
+@instrument
 @torch.no_grad()
 def tuning(
     network: Network,
@@ -55,7 +56,7 @@ def tuning(
     by covering more of it. Raises ValueError for an unknown name, offering the closest, and for scales out of range.
     """
     names = list(paths(network)) if names is None else check_names(network, names)
-    images = check_whole("images", images)
+    images, batch = check_whole("images", images), check_whole("batch", batch)
     if not len(scales) or not all(0 < scale <= 1 for scale in scales):
         raise ValueError(f"scales must be above 0 and at most 1, got {list(scales)}")
     scenes = Shapes("test", size=network.size, length=images, seed=seed).scenes(range(images))
@@ -65,7 +66,10 @@ def tuning(
         found = [network.extract(some, names) for some in drawn.split(batch)]
         for name in names:
             responses[name].append(torch.cat([peaks(values[name]) for values in found]).mean(0))
-    return Tuning(torch.tensor(scales), {name: torch.stack(curves, dim=1) for name, curves in responses.items()})
+    return Tuning(
+        torch.tensor(scales, dtype=torch.float32),
+        {name: torch.stack(curves, dim=1) for name, curves in responses.items()},
+    )
 
 
 def rescaled(scenes: Scenes, scale: float) -> Scenes:

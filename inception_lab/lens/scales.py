@@ -2,6 +2,7 @@
 
     table = path_scales(network)                 # one row per path of a module
     verdict(rows)                                # the test, over seeds, from rows of several networks
+    verdicts({"trained": differences(rows), "new": differences(others)})     # several tests that are shown together
 
 The paper's modules have kernels of three sizes because "visual information should be processed at various scales and
 then aggregated" (Szegedy et al. 2014, arXiv:1409.4842, Section 4). A unit's preference is the center of its tuning
@@ -10,12 +11,14 @@ curve, see `tuning.Tuning.preferred`.
 
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
 
 from inception_lab.lens.network import Network
 from inception_lab.lens.scale_tuning import tuning
 
+ALL = "all modules"
 PAIRS = (("five", "one"), ("three", "one"), ("five", "three"))  # larger kernel, smaller kernel
 
 
@@ -34,10 +37,10 @@ class Verdict(NamedTuple):
 
     networks: int
     octaves: float  # mean difference
-    low: float  # its 95 % interval by Student's t
+    low: float  # its 95 % interval by Student's t, for this row alone
     high: float
-    p: float  # two-sided
-    clear: bool  # whether p is below 0.05
+    p: float  # two-sided, corrected
+    clear: bool  # p below 0.05, and at least 5 networks
 
 
 def path_scales(network: Network, images: int = 256, progress: bool = True) -> pd.DataFrame:
@@ -63,20 +66,35 @@ def differences(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") 
 
 
 def verdict(rows: pd.DataFrame, larger: str = "five", smaller: str = "one") -> pd.DataFrame:
-    """Whether the larger kernel's path prefers larger objects: one row (`Verdict`) per module, one for their mean.
+    """Whether the larger kernel's path prefers larger objects: see `verdicts`. rows: as `differences` takes them."""
+    return verdicts({"": differences(rows, larger, smaller)}).droplevel("group")
 
-    Each network (seed) counts once, as units of one network are not independent. The p of a module is multiplied by
-    their number, as that many are tested (Bonferroni). Raises ValueError for fewer than three seeds.
+
+def verdicts(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Whether differences are clear: one row (`Verdict`) per group and module, and one for the mean of its modules.
+
+    groups: by name, what `differences` gives, or the change from one to another. Each network (seed) counts once, as
+    units of one network are not independent. p is corrected (Holm 1979) over all tests that are shown together: those
+    of the modules of all groups, and those of the groups' means. Raises ValueError for fewer than three seeds.
     """
-    table = differences(rows, larger, smaller)
-    if len(table) < 3:
-        raise ValueError(f"rows must be of at least 3 seeds, got {len(table)}")
-    modules = len(table.columns)
-    table["all modules"] = table.mean(axis=1)
     found = {}
-    for name, values in table.items():
-        test = ttest_1samp(values, 0)
-        low, high = test.confidence_interval(0.95)
-        p = min(1.0, float(test.pvalue) * (1 if name == "all modules" else modules))
-        found[name] = Verdict(len(values), values.mean(), float(low), float(high), p, p < 0.05)
-    return pd.DataFrame(found.values(), index=pd.Index(found, name="module"))
+    for name, table in groups.items():
+        if len(table) < 3:
+            raise ValueError(f"rows must be of at least 3 seeds, got {len(table)}")
+        for module, values in table.assign(**{ALL: table.mean(axis=1)}).items():
+            test = ttest_1samp(values, 0)
+            low, high = test.confidence_interval(0.95)
+            found[name, module] = Verdict(
+                len(values), values.mean(), float(low), float(high), float(test.pvalue), False
+            )
+    rows = pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=["group", "module"]))
+    means = rows.index.get_level_values("module") == ALL
+    rows["p"] = pd.concat([holm(rows["p"][~means]), holm(rows["p"][means])])
+    rows["clear"] = (rows["p"] < 0.05) & (rows["networks"] >= 5)
+    return rows
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """p of n tests, corrected for their number: the smallest times n, the next times n − 1, …; never falling."""
+    ordered = p.sort_values()
+    return (ordered * np.arange(len(p), 0, -1)).cummax().clip(upper=1)

@@ -107,9 +107,9 @@ def score(
     "the center" or "the whole image" is scored too: the row "none" of the network "none".
     """
     methods = METHODS if methods is None else methods
-    images = check_whole("images", images, 2)
+    images, batch = check_whole("images", images, 2), check_whole("batch", batch)
     rows = []
-    with tqdm(total=2 * len(networks) * len(methods), desc="scoring", disable=not progress) as bar:
+    with torch.device("cpu"), tqdm(total=2 * len(networks) * len(methods), desc="scoring", disable=not progress) as bar:
         for name, network in networks.items():
             sets = [Shapes(split, size=network.size, length=images, seed=seed) for split in ("val", "test")]
             for method, attribute in methods.items():
@@ -118,14 +118,20 @@ def score(
                     seen.append((_maps(network, data, attribute, batch), boxes_of(data, range(images))))
                     bar.update()
                 rows.append({"network": name, "method": method, **compare(*seen[0], *seen[1])._asdict()})
-    side, boxes = network.size, boxes_of(sets[1], range(images))
-    blind = (torch.tensor([[0.0, 0, side, side]]).expand(images, 4), torch.full((images, 2), side / 2))
-    rows.append({"network": "none", "method": "none", **_scores(*blind, boxes)._asdict()})
+        side, boxes = network.size, boxes_of(sets[1], range(images))
+        blind = (torch.tensor([[0.0, 0, side, side]]).expand(images, 4), torch.full((images, 2), side / 2))
+        rows.append({"network": "none", "method": "none", **_scores(*blind, boxes)._asdict()})
     return pd.DataFrame(rows)
 
 
 def compare(tuning_maps: torch.Tensor, tuning_boxes: torch.Tensor, maps: torch.Tensor, boxes: torch.Tensor) -> Scores:
-    """The scores of maps (N, H, W) against boxes (N, 4), with the threshold that suits other maps and boxes best."""
+    """The scores of maps (N, H, W) against boxes (N, 4), with the threshold that suits other maps and boxes best.
+
+    Raises ValueError for maps that are not finite, or of another shape.
+    """
+    for name, some in {"tuning_maps": tuning_maps, "maps": maps}.items():
+        if some.ndim != 3 or not some.isfinite().all():
+            raise ValueError(f"{name} must be finite numbers (N, H, W), got {tuple(some.shape)} {some.dtype}")
     means = [overlaps(found_boxes(tuning_maps, t), tuning_boxes).diagonal().mean().item() for t in THRESHOLDS]
     threshold = float(THRESHOLDS[int(np.argmax(means))])
     return _scores(found_boxes(maps, threshold), points(maps), boxes, threshold)

@@ -35,7 +35,7 @@ def affine(scales: tuple[float, float] = (1.0, 1.0), degrees: float = 0.0) -> Tr
     def turn(images: torch.Tensor, rng: random.Random) -> torch.Tensor:
         factor, angle = rng.uniform(*scales), math.radians(rng.uniform(-degrees, degrees))
         c, s = math.cos(angle) / factor, math.sin(angle) / factor
-        matrix = torch.tensor([[c, -s, 0], [s, c, 0]], device=images.device).to(images.dtype)
+        matrix = images.new_tensor([[c, -s, 0], [s, c, 0]])
         grid = functional.affine_grid(matrix[None], [1, *images.shape[1:]], align_corners=False)
         grid = grid.expand(len(images), -1, -1, -1)
         return functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from inception_lab.common.checks import closest
-from inception_lab.data.images import check_images
-from inception_lab.lens.network import Network, geometry
+from inception_lab.common.checks import check_whole, closest
+from inception_lab.lens.network import Network, check_pixels, geometry, instrument
 from inception_lab.models.blocks import Inception, NaiveInception
 
 
@@ -93,6 +92,7 @@ def find_unit(network: Network, text: str | tuple[str, int]) -> Unit:
     return Unit(path, channel)
 
 
+@instrument
 @torch.no_grad()
 def activations(
     network: Network, images: torch.Tensor, names: str | Iterable[str], *, batch: int = 64
@@ -101,11 +101,11 @@ def activations(
 
     images: uint8, or floats from 0 to 1, (N, 3, H, W). names: paths, stages or layers in them (see `channels`), one or
     several. batch: images that are computed at once. Raises ValueError for a name that is not there, offering the
-    closest, and for images of another shape.
+    closest, and for other images.
     """
     names = check_names(network, names)
-    check_images(images, dtype=None)
-    found = [network.extract(some, names) for some in images.split(batch)]
+    check_pixels(images)
+    found = [network.extract(some, names) for some in images.split(check_whole("batch", batch))]
     return {name: torch.cat([values[name] for values in found]) for name in names}
 
 

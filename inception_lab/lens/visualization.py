@@ -15,7 +15,7 @@ import torch
 from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
-from inception_lab.lens.network import Network
+from inception_lab.lens.network import Network, instrument
 from inception_lab.lens.objectives import BatchObjective, Objective
 from inception_lab.lens.parametrizations import Fourier, Pixels
 from inception_lab.lens.transforms import Transform, standard
@@ -31,6 +31,7 @@ class Visualized(NamedTuple):
     dead: torch.Tensor  # bool (N,): units that stayed at 0
 
 
+@instrument
 def visualize(
     network: Network,
     objectives: Objective | list[Objective],
@@ -84,6 +85,7 @@ def visualize(
     return Visualized(images, torch.stack(history), reached, dead)
 
 
+@instrument
 @torch.no_grad()
 def excitation(network: Network, images: torch.Tensor, objectives: list[Objective]) -> torch.Tensor:
     """The largest activation, after the ReLU and over all positions, of each image's unit: float32 (N,).
@@ -91,7 +93,7 @@ def excitation(network: Network, images: torch.Tensor, objectives: list[Objectiv
     The unit is that of the objective's heaviest term that has a channel; infinite for an objective without one, and
     the logit for one with a class alone, as neither can be dead.
     """
-    found = torch.full((len(objectives),), torch.inf)
+    found = torch.full((len(objectives),), torch.inf, dtype=torch.float32)
     units = {i: _heaviest_unit(network, objective) for i, objective in enumerate(objectives)}
     for path in dict.fromkeys(unit.path for unit in units.values() if unit):
         chosen = {i: unit.channel for i, unit in units.items() if unit and unit.path == path}
@@ -102,8 +104,5 @@ def excitation(network: Network, images: torch.Tensor, objectives: list[Objectiv
 
 def _heaviest_unit(network: Network, objective: Objective) -> Unit | None:
     """The unit of the term with the largest weight among those with a channel; None where there is no such term."""
-    terms = [term for term in objective.terms if term.channel >= 0]
-    if not terms:
-        return None
-    heaviest = max(terms, key=lambda term: term.weight)
-    return find_unit(network, (str(heaviest.name), heaviest.channel))
+    terms = sorted(objective.terms, key=lambda term: -term.weight)
+    return next((find_unit(network, (str(t.name), t.channel)) for t in terms if t.channel >= 0), None)

@@ -14,7 +14,7 @@ from inception_lab.training.optimization import Average, build_optimizer, learni
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.trainer import Trainer, evaluate, loss, train
-from inception_lab.training.weights import load_model
+from inception_lab.training.weights import initial_model, load_model
 
 __all__ = [
     "PAPER",
@@ -31,6 +31,7 @@ __all__ = [
     "differences",
     "evaluate",
     "gradients",
+    "initial_model",
     "learning_rate",
     "load_model",
     "loss",

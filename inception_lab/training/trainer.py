@@ -24,10 +24,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inception_lab.common.checks import RunError
 from inception_lab.common.environment import environment
-from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.costs import count
 from inception_lab.data.datasets import digest
-from inception_lab.models import merge_ones, zoo
+from inception_lab.models import merge_ones
 from inception_lab.training import checkpoints, recipes
 from inception_lab.training.batches import Batch, Batches, Data, in_order, open_data
 from inception_lab.training.devices import all_reduce, make_fabric, on_rank_zero
@@ -35,6 +34,7 @@ from inception_lab.training.optimization import Average, build_optimizer, learni
 from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import Epoch, Metrics, RunFolder, known
+from inception_lab.training.weights import initial_model
 
 
 def train(
@@ -92,8 +92,7 @@ class Trainer:
         self.unread: list[torch.Tensor] = []  # losses on the device that nobody has looked at yet
 
         torch.backends.cudnn.benchmark = fabric.device.type == "cuda"  # try algorithms: all batches have one size
-        seed_all(seed_of(recipe.weights_seed, "weights"))
-        model = zoo.build(recipe.network, len(data.classes), **recipe.options).to(fabric.device)
+        model = initial_model(recipe, len(data.classes)).to(fabric.device)
         if recipe.merge_ones:
             merge_ones(model)
         if recipe.channels_last:

@@ -1,4 +1,4 @@
-"""The trained network of a run folder, and what belongs to it."""
+"""The network that a run starts from, and the trained one of its folder with what belongs to it."""
 
 import json
 from pathlib import Path
@@ -8,10 +8,20 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from inception_lab.common.checks import RunError
+from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.models import zoo
 from inception_lab.training.recipes import Recipe
 
 HEADS = ("aux1.", "aux2.")  # what the names of the auxiliary heads' weights begin with
+
+
+def initial_model(recipe: Recipe, classes: int) -> nn.Module:
+    """The network of a recipe before the first step of training, in training mode; it starts all random numbers anew.
+
+    Its weights depend on network, options, number of classes and `weights_seed`, and on nothing else of the recipe.
+    """
+    seed_all(seed_of(recipe.weights_seed, "weights"))
+    return zoo.build(recipe.network, classes, **recipe.options)
 
 
 def load_model(folder: str | Path) -> tuple[nn.Module, dict]:

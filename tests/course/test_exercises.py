@@ -1,7 +1,9 @@
 """Every exercise: its hidden tests pass the worked solution, and tell each kept wrong answer what is wrong with it."""
 
 import ast
+import copy
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -234,6 +236,108 @@ def test_who_has_not_given_a_name_is_told_so_once(tmp_path, capsys):
     assert lines[0] == ['STUDENT is still "your name": the numbers of some exercises depend on it', *lines[1]]
 
 
+def checked(tmp_path, capsys, notebook):
+    """Status, lines and errors of the check of a notebook, a dictionary as it is on disk, or bytes."""
+    path = tmp_path / "a.ipynb"
+    path.write_bytes(notebook if isinstance(notebook, bytes) else json.dumps(notebook).encode())
+    status = script.main(["check", str(path)])
+    out, err = capsys.readouterr()
+    return status, [line for line in out.splitlines() if re.match(r"\d\. ", line)], err
+
+
+@pytest.fixture
+def answered_first():
+    """A notebook on disk whose first exercise is answered; the others are not. And the number of this cell."""
+    name, first_one = "02_inception_module", ALL["02_inception_module"][0]
+    notebook = json.loads((ROOT / "exercises" / f"{name}.ipynb").read_text(encoding="utf-8"))
+    ids = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in notebook["cells"]]
+    place = ids.index(first_one.name)
+    notebook["cells"][place]["source"] = solution(first_one)
+    return notebook, place
+
+
+def test_a_deleted_answer_cell_is_told_and_the_others_are_graded(tmp_path, capsys, answered_first):
+    notebook, place = answered_first
+    del notebook["cells"][place]
+    status, lines, error = checked(tmp_path, capsys, notebook)
+    assert status == 1 and error == "" and "its answer cell is gone" in lines[0]
+    assert len(lines) == 5 and all(line.endswith("not answered yet") for line in lines[1:])
+    notebook["cells"] = [cell for cell in notebook["cells"] if not cell["metadata"].get("nbgrader", {}).get("solution")]
+    status, lines, error = checked(tmp_path, capsys, notebook)
+    assert status == 1 and all("its answer cell is gone" in line for line in lines) and len(lines) == 5
+
+
+@pytest.mark.parametrize("of_copy, ends", [(None, ": right"), ("raise NotImplementedError()", ": not answered yet")])
+def test_of_a_pasted_answer_cell_the_last_counts(tmp_path, capsys, answered_first, of_copy, ends):
+    notebook, place = answered_first
+    copied = copy.deepcopy(notebook["cells"][place])
+    copied["source"] = of_copy or copied["source"]
+    notebook["cells"].insert(place + 1, copied)
+    _, lines, error = checked(tmp_path, capsys, notebook)
+    assert lines[0].endswith(f"{ends} (2 cells hold this answer, and the last counts: keep one)") and error == ""
+    notebook["cells"][place], notebook["cells"][place + 1] = copied, notebook["cells"][place]
+    assert ": right (2 cells" in checked(tmp_path, capsys, notebook)[1][0]
+
+
+def test_a_split_answer_cell_is_run_as_a_whole(tmp_path, capsys, answered_first):
+    notebook, place = answered_first
+    second = copy.deepcopy(notebook["cells"][place])
+    notebook["cells"][place]["source"] = "import math\nwidth = math.prod([1])"
+    second["source"] = "_ = width, math.pi\n" + second["source"]
+    notebook["cells"].insert(place + 1, second)
+    assert ": right (2 cells" in checked(tmp_path, capsys, notebook)[1][0]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"[]",
+        b"[1, 2]",
+        b"3",
+        b"null",
+        b'"text"',
+        b"{}",
+        b"<<<<<<< HEAD",
+        b"\xff\xfe\x00broken",
+        b"[" * 100_000,
+        b'{"cells": 3}',
+        b'{"cells": null}',
+        b'{"cells": [1]}',
+        b'{"cells": [{}]}',
+        b'{"cells": ["text"]}',
+        b'{"cells": [{"cell_type": "code", "metadata": null, "source": ""}]}',
+        b'{"cells": [{"cell_type": "code", "metadata": [], "source": ""}]}',
+        b'{"cells": [{"cell_type": "code", "metadata": {}, "source": 3}]}',
+        b'{"cells": [{"cell_type": "code", "metadata": {}, "source": [3]}]}',
+        b'{"cells": [{"cell_type": "code", "metadata": {"nbgrader": 3}, "source": ""}]}',
+        b'{"cells": [{"cell_type": "code", "metadata": {"nbgrader": {"grade_id": []}}, "source": ""}]}',
+        b'{"cells": [{"cell_type": "code", "metadata": {"tags": null}, "source": ""}]}',
+    ],
+)
+def test_what_is_no_notebook_is_told_in_one_line(tmp_path, capsys, broken):
+    status, lines, error = checked(tmp_path, capsys, broken)
+    assert status == 2 and lines == [] and error.count("\n") == 1
+    assert f"{tmp_path / 'a.ipynb'} is no notebook, or a damaged one: it " in error
+    assert script.worked_in(tmp_path / "a.ipynb")
+
+
+def test_a_damaged_notebook_does_not_keep_the_next_from_being_checked(tmp_path, capsys):
+    (tmp_path / "a.ipynb").write_text("[]")
+    exercises = ROOT / "exercises" / "02_inception_module.ipynb"
+    assert script.main(["check", str(tmp_path / "a.ipynb"), str(exercises)]) == 2
+    assert "0 of 5 right" in capsys.readouterr().out
+
+
+def test_a_notebook_of_an_older_jupyter_is_checked(tmp_path, capsys, answered_first):
+    notebook, _ = answered_first
+    for cell in notebook["cells"]:
+        cell.pop("id")
+    notebook["nbformat_minor"] = 4
+    assert checked(tmp_path, capsys, notebook)[1][0].endswith(": right")
+    assert script.worked_in(tmp_path / "a.ipynb")
+
+
 def test_another_notebook_is_not_checked():
     with pytest.raises(ValueError, match="no notebook of exercises"):
         script.check(ROOT / "notebooks" / "00_welcome.ipynb")
@@ -390,7 +494,10 @@ def test_equal_answers_are_accepted(got, right):
     expect(got, right)
 
 
-@pytest.mark.parametrize("got, right", [(None, 1), (..., 1), (2, 1), ("1", 1), ((1,), (1, 2)), (1, (1,)), (1, "1")])
+@pytest.mark.parametrize(
+    "got, right",
+    [(None, 1), (..., 1), (2, 1), ("1", 1), ((1,), (1, 2)), (1, (1,)), (1, "1"), (torch.ones(2), 1), (10**400, 1)],
+)
 def test_other_answers_are_not(got, right):
     with pytest.raises(AssertionError, match="not right|not there yet"):
         expect(got, right)

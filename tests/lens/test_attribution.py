@@ -1,5 +1,7 @@
 """Attributions hold what they promise, and the scores know a good map from a bad one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,8 @@ from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens import controls, recorded, scales, scores
-from inception_lab.training.weights import load_model
+from inception_lab.models import zoo
+from inception_lab.training import RECIPES, Trainer, initial_model, load_model, make_fabric, open_data
 
 RUN = files.recorded("runs") / "shapes-laptop"
 DATA = Shapes("test", length=30)
@@ -145,6 +148,16 @@ def test_a_map_that_knows_the_object_wins_and_one_of_another_object_is_chance(ne
     assert abs(rows[1].pointing - rows[1].pointing_chance) < 30 and rows[1].overlap < 30
 
 
+def test_scores_are_the_same_wherever_they_are_computed_and_broken_maps_are_told(network):
+    how = dict(methods={"Grad-CAM": lens.grad_cam}, images=4, progress=False)
+    expected = scores.score({"trained": network}, **how)
+    with torch.inference_mode(), torch.device("meta"):
+        assert scores.score({"trained": network}, **how).equals(expected)
+    for broken in (lambda *these: lens.grad_cam(*these) / 0, lambda *these: lens.grad_cam(*these)[:, None]):
+        with pytest.raises(ValueError, match=r"tuning_maps must be finite numbers \(N, H, W\), got"):
+            scores.score({"trained": network}, {"broken": broken}, images=4, progress=False)
+
+
 def test_scores_of_a_network_and_of_none(network):
     table = scores.score({"trained": network}, {"Grad-CAM": lens.grad_cam}, images=20, progress=False)
     assert table["network"].tolist() == ["trained", "none"]
@@ -194,6 +207,29 @@ def test_the_verdict_finds_a_planted_effect_and_no_other():
         scales.verdict(rows_with(0.3, seeds=2))
 
 
+def test_tests_that_are_shown_together_are_corrected_together():
+    found = scales.verdicts({name: scales.differences(rows_with(0.2)) for name in "ab"})
+    alone = scales.verdict(rows_with(0.2))
+    assert found.loc["a", "p"].gt(alone["p"]).all() and found.loc["a"].drop(columns="p").equals(alone.drop(columns="p"))
+    assert scales.holm(pd.Series([0.03, 0.01, 0.02, 0.9])).to_dict() == pytest.approx(
+        {0: 0.06, 1: 0.04, 2: 0.06, 3: 0.9}
+    )
+    few = scales.verdict(rows_with(0.3, noise=0.001, seeds=4))
+    assert (few["p"] < 0.05).all() and not few["clear"].any(), "no verdict on fewer than five networks"
+
+
+def test_what_training_adds_is_clear_and_what_is_there_before_it_is_not():
+    rows = recorded.read("scales").query("recipe == 'shapes-laptop'")
+    trained, new = (scales.differences(rows[rows["weights"] == weights]) for weights in ("trained", "new"))
+    found = scales.verdicts({"trained": trained, "new": new, "change": trained - new}).xs("all modules", level="module")
+    assert found["octaves"].round(3).tolist() == [0.077, 0.015, 0.062]
+    assert found[["low", "high"]].round(3).loc[["new", "change"]].to_numpy().tolist() == [
+        [-0.005, 0.035],
+        [0.016, 0.107],
+    ]
+    assert found["clear"].tolist() == [True, False, True]
+
+
 def test_path_scales_are_the_means_of_the_units(network):
     table = scales.path_scales(network, images=8, progress=False)
     assert len(table) == 36 and table["units"].sum() == sum(lens.paths(network).values()) - 64
@@ -221,11 +257,39 @@ def test_the_recorded_tables_are_what_the_code_computes(network):
     assert len(recorded.read("attributions")) == (1 + record_lens.SHUFFLES) * len(scores.METHODS)
 
 
-def test_the_new_network_has_the_weights_that_training_began_with():
-    one, other = controls.untrained(RUN, images=32), controls.untrained(RUN, images=32)
-    assert torch.equal(one.model.conv1.conv.weight, other.model.conv1.conv.weight)
+SMALL = dict(train_images=64, seed=3, weights_seed=5, precision="32-true")
+
+
+@pytest.mark.parametrize("changes", [{}, {"options": {"norm": "lrn", "bias": True}}, {"merge_ones": True}])
+def test_the_untrained_network_is_the_one_that_training_starts_from(tmp_path, changes):
+    recipe = replace(RECIPES["shapes-laptop"], **SMALL, **changes)
+    fabric = make_fabric(recipe, "cpu", 1, 1)
+    trainer = Trainer(recipe, open_data(recipe, None), fabric, tmp_path / "run", progress=False)
+    drawn = torch.get_rng_state()
+    found = controls.untrained(recipe, images=32)
+    assert torch.equal(torch.get_rng_state(), drawn)
+    started = zoo.build(recipe.network, 10, **recipe.options)  # as it lies in memory: sums in the same order
+    started.load_state_dict(trainer.model.module.state_dict())
+    controls.recalibrate(started, Shapes("train", length=32), Shapes.mean, Shapes.std)
+    expected = lens.Network(started, Shapes.mean, Shapes.std, size=64)
+    assert all(torch.equal(one, other) for one, other in zip(found.parameters(), expected.parameters(), strict=True))
+
+
+def test_the_untrained_network_of_a_run_is_what_its_trained_weights_grew_from():
+    found, (model, about) = controls.untrained(RUN, images=32), load_model(RUN)
+    start = initial_model(about["recipe"], 10).conv1.conv.weight
+    both = torch.stack([start.flatten(), model.conv1.conv.weight.flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.8, "four epochs leave most of a weight where it was"
+    again = controls.untrained(about["recipe"], images=32)
+    assert torch.equal(found.model.conv1.conv.weight, again.model.conv1.conv.weight)
     images, labels = DATA.batch(range(30))
-    assert (one(images).argmax(1) == labels).float().mean() < 0.5
+    assert (found(images).argmax(1) == labels).float().mean() < 0.5
+
+
+def test_rows_are_measured_again_on_demand(tmp_path):
+    pd.DataFrame({"weights": ["new", "trained"], "octaves": [1.5, 2.25]}).to_csv(tmp_path / "t.csv", index=False)
+    record_lens.forget(tmp_path / "t.csv", "new")
+    assert (tmp_path / "t.csv").read_text() == "weights,octaves\ntrained,2.25\n"
 
 
 def test_the_tables_are_made_where_they_stopped(tmp_path, monkeypatch):
