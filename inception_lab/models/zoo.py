@@ -12,10 +12,14 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from inception_lab.common.checks import check_whole, closest
+from inception_lab.common.schema import check_type
 from inception_lab.models import classics
 from inception_lab.models.designs import DESIGNS, Design
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.models.variants import vary
+
+# The options of networks that are true or false; `aux` may be None too, for what the design has.
+YES_NO = ("aux", "aux_logits", "bias", "init_weights", "residual", "separable", "transform_input")
 
 
 class Entry(NamedTuple):
@@ -33,9 +37,12 @@ def build(name: str, num_classes: int | None = None, **options: Any) -> nn.Modul
     options: of the network's own constructor; for a GoogLeNet `aux=False`, `in_channels`, and what
         `variants.vary` takes, such as `dropout=0.0` or `modules="3x3 alone"`.
 
-    Raises ValueError for an unknown name, offering the closest ones, and for a number of classes below 1.
+    Raises ValueError for an unknown name, offering the closest ones, for a number of
+    classes below 1, and for an option that must be true or false and is not.
     """
     make = entry(name).make
+    for option in options.keys() & YES_NO:
+        options[option] = check_type(option, bool | None, options[option])
     if num_classes is not None:
         options["num_classes"] = check_whole("num_classes", num_classes)
     return make(**options)

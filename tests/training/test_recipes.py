@@ -142,7 +142,7 @@ def test_settings_have_the_types_of_their_fields():
         ("epochs", "a setting must be key=value, got 'epochs'"),
         ("epoch=3", "did you mean 'epochs'"),
         ("epochs=many", "epochs must be a whole number, got 'many'"),
-        ("nesterov=yes", "nesterov must be true or false, got 'yes'"),
+        ("nesterov=maybe", "nesterov must be true or false, got 'maybe'"),
         ("epochs.x=3", "epochs has no parts"),
         ("options=3", "options must be an object, got 3"),
     ],
