@@ -94,9 +94,10 @@ def predict(
 
 def training_data(run: str | Path, recipe: Recipe) -> str:
     """The tier or folder that a run was trained on. Raises ValueError for a folder that is not here."""
-    if recipe.data in datasets.NAMES or Path(recipe.data).is_dir():
+    if recipe.data in datasets.NAMES or (recipe.data and Path(recipe.data).is_dir()):
         return recipe.data
-    raise ValueError(f"data must say where the images are: {run} was trained on a folder named {recipe.data!r}")
+    name = recipe.data.rstrip("/")
+    raise ValueError(f"data must say where the images are: {run} was trained on a folder named {name!r}")
 
 
 def open_images(

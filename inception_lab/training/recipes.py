@@ -37,8 +37,8 @@ class Recipe:
     sums in another order are rounded otherwise.
 
     name: of the recipe, and of the run folder unless another is given. network, options: what `zoo.build` takes.
-    data: a tier or a folder's name. image_size: side in pixels of what the network sees. train_images: how many to
-        train on, 0 for all.
+    data: a tier or a folder's name, see `datasets.stored_name`. image_size: side in pixels of what the network sees.
+    train_images: how many to train on, 0 for all; a folder with fewer is trained on as a whole.
     optimizer: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
     learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimization.learning_rate`.
     batch: images per step, over all processes. accumulation: parts that a batch is computed in, to save memory.
@@ -161,7 +161,10 @@ class Recipe:
         """The fields that make another training run of `other`, as "epochs 3, not 5"."""
         fields = [f.name for f in dataclasses.fields(self) if f.name not in ("name", *MAY_CHANGE)]
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
-        return [f"{name} {a!r}, not {b!r}" for name, a, b in pairs if a != b]
+        changed = [(name, a, b) for name, a, b in pairs if a != b]
+        # Older recipes have "cifar10" for a folder of this name, too, not "cifar10/".
+        changed = [(name, a, b) for name, a, b in changed if name != "data" or a.rstrip("/") != b.rstrip("/")]
+        return [f"{name} {a!r}, not {b!r}" for name, a, b in changed]
 
 
 def find(name: str) -> Recipe:

@@ -53,7 +53,7 @@ class RunFolder:
         if differences := recipe.differences(self.recipe):
             raise RunError(f"{self.path} belongs to another recipe: {'; '.join(differences)}")
         for session in self.sessions[:1]:
-            if session["data"] != data:
+            if any(session["data"][key] != data[key] for key in data.keys() - {"name"}):  # the recipe has the name
                 raise RunError(f"{self.path} belongs to other data: it was {session['data']}, and is now {data}")
         if self.metrics:
             self._clean_up(self.metrics, recipe)
@@ -112,7 +112,9 @@ class RunFolder:
         """The rows of history.csv."""
 
         def rows(text: str) -> list[Epoch]:
-            table = csv.DictReader(io.StringIO(text), strict=True)
+            table = list(csv.DictReader(io.StringIO(text), strict=True))
+            if not table or None in table[-1]:
+                raise ValueError("it must have rows with as many cells as its head")
             return [from_dict(Epoch, {key: _number(cell) for key, cell in row.items()}, "a row") for row in table]
 
         return self._read("history.csv", rows)

@@ -73,6 +73,10 @@ class Sessions:
 
     sessions: list[Session]
 
+    def __post_init__(self) -> None:
+        if not self.sessions:
+            raise ValueError("sessions must not be empty")
+
 
 @dataclass
 class Labels:

@@ -27,7 +27,7 @@ from inception_lab.common.environment import environment
 from inception_lab.common.schema import from_dict
 from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.costs import count
-from inception_lab.data.datasets import digest
+from inception_lab.data.datasets import digest, stored_name
 from inception_lab.models import merge_ones, zoo
 from inception_lab.training import checkpoints, recipes
 from inception_lab.training.batches import Batch, Batches, Data, in_order, open_data
@@ -62,7 +62,7 @@ def train(
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     if isinstance(data, str | Path):
-        recipe = replace(recipe, data=Path(data).name)  # a path of one machine has no place in a recipe
+        recipe = replace(recipe, data=stored_name(data))
     fabric = make_fabric(recipe, accelerator, devices, nodes)
     fabric.launch()
     if not isinstance(data, Data):
