@@ -83,6 +83,7 @@ class RunFolder:
         if any((self.path / name).exists() for name in (checkpoints.NEWEST, checkpoints.BEFORE)):
             tensors.read(self.path / "model.safetensors", "holds no weights")
         checkpoints.delete(self.path)
+        (self.path / LOCK).unlink(missing_ok=True)
 
     def release(self) -> None:
         """Let other processes train in the folder."""

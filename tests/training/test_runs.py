@@ -127,8 +127,8 @@ def test_killed_at_each_step_of_writing_it_ends_bit_equal(tmp_path):
         assert_same_run(undisturbed, out)
         shutil.rmtree(out)
     # Opening, writing, syncing, renaming, syncing the folder: five for each of seven files, one for the older
-    # checkpoint, two for deleting.
-    assert fatal - 1 == 5 * 7 + 1 + 2
+    # checkpoint, two for deleting checkpoints, one for the lock.
+    assert fatal - 1 == 5 * 7 + 1 + 3
     assert checkpoint_lost == 1  # between the two renames
 
 
