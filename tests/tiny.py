@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from inception_lab.data import Augmentation
 from inception_lab.models import zoo
 from inception_lab.models.designs import Design, Row
 from inception_lab.models.googlenet import GoogLeNet
@@ -71,6 +72,9 @@ class InMemory(Stripes):
 def flip(images: torch.Tensor) -> torch.Tensor:
     """Mirror each image or not, by the global random numbers."""
     return torch.where(torch.rand(len(images), 1, 1, 1) < 0.5, images, images.flip(-1))
+
+
+FLIP = Augmentation(SIZE, (1.0, 1.0), (1.0, 1.0), photometric=0.0, mean=(0.4,) * 3, std=(0.25,) * 3)
 
 
 def data(train: int = 64, val: int = 50, kind=InMemory, augment=flip) -> Data:

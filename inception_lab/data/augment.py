@@ -11,6 +11,7 @@ brightness and color, each by a factor of 0.5 to 1.5, in random order. Two engin
 
 from dataclasses import dataclass
 from math import ceil, log
+from typing import NamedTuple
 
 import torch
 from torch.nn.functional import avg_pool2d, grid_sample
@@ -22,6 +23,21 @@ from inception_lab.data.pictures import standardize
 
 GRAY = (0.2989, 0.587, 0.114)  # torchvision's and Pillow's weights of red, green and blue
 PART = 16  # images at once on a CPU: memory that stays in use is faster than memory that is new
+
+
+class Draws(NamedTuple):
+    """What was drawn for N images, all on the CPU."""
+
+    moves: torch.Tensor  # int64 (N, 2), see `shift`
+    boxes: torch.Tensor  # int64 (N, 4), see `draw_boxes`
+    flips: torch.Tensor  # bool (N,)
+    factors: torch.Tensor  # this and the next: see `draw_distortions`
+    order: torch.Tensor
+    corners: torch.Tensor  # int64 (N, 2), of the blanked squares
+
+    def part(self, some: slice) -> "Draws":
+        """What was drawn for some of the images."""
+        return Draws(*(t[some] for t in self))
 
 
 @dataclass(frozen=True)
@@ -87,21 +103,35 @@ class Augmentation:
         interpolation but for the clipping of distorted colors (0.2 of 255 levels on average on photographs).
         """
         check_images(images)
-        count, _, height, width = images.shape
+        return self.apply(images, self.draw(len(images), *images.shape[2:], generator))
+
+    def draw(self, count: int, height: int, width: int, generator: torch.Generator | None = None) -> Draws:
+        """What chance decides for so many images of that size; generator: as above.
+
+        For a batch that several processes share, each draws for all of it and applies its part.
+        """
+        nothing = torch.zeros(count, 2, dtype=torch.int64)
+        return Draws(
+            torch.randint(-self.shift, self.shift + 1, (count, 2), generator=generator) if self.shift else nothing,
+            draw_boxes(count, height, width, self.scale, self.ratio, generator),
+            torch.rand(count, generator=generator) < self.flip,
+            *draw_distortions(count, self.photometric, generator),
+            torch.randint(self.size - self.cutout + 1, (count, 2), generator=generator) if self.cutout else nothing,
+        )
+
+    def apply(self, images: torch.Tensor, draws: Draws) -> torch.Tensor:
+        """The patches that were drawn, normalized, float32 (N, 3, size, size), of uint8 images (N, 3, H, W)."""
+        count, draws = len(images), Draws(*(t.to(images.device, non_blocking=True) for t in draws))
         if self.shift:
-            images = shift(images, torch.randint(-self.shift, self.shift + 1, (count, 2), generator=generator))
-        boxes = draw_boxes(count, height, width, self.scale, self.ratio, generator)
-        flips = torch.rand(count, generator=generator) < self.flip
-        factors, order = draw_distortions(count, self.photometric, generator)
-        drawn = [t.to(images.device, non_blocking=True) for t in (boxes, flips, factors, order)]
+            images = shift(images, draws.moves)
         made = torch.empty(count, 3, self.size, self.size, device=images.device)
         part = PART if images.device.type == "cpu" else count
         for start in range(0, count, part):
             some = slice(start, start + part)
-            made[some] = self._make(images[some], *(t[some] for t in drawn))
+            _, *drawn, _ = draws.part(some)
+            made[some] = self._make(images[some], *drawn)
         if self.cutout:
-            corners = torch.randint(self.size - self.cutout + 1, (count, 2), generator=generator)
-            made.masked_fill_(squares(corners.to(made.device), self.cutout, self.size), 0)
+            made.masked_fill_(squares(draws.corners, self.cutout, self.size), 0)
         return made
 
     def _make(

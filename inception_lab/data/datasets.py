@@ -120,14 +120,30 @@ def load(
                 skip_broken=skip_broken,
                 records=root / "scans",
             )
-    if length is None:
-        return data
-    if length > len(data):
+    if length is not None and length > len(data):
         raise ValueError(
             f"length must be at most {len(data)}, which is what {name_or_path} has for {split}, got {length}"
         )
+    return choose(data, length, seed)
+
+
+def choose(data: ImageSet, length: int | None, seed: int = 0) -> ImageSet:
+    """So many images of a set, chosen at random, in their order; the set itself where it has no more, or for None."""
+    if length is None or length >= len(data):
+        return data
     chosen = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))[:length]
     return Part(data, chosen.sort().values.tolist())
+
+
+def stored_name(source: str | Path) -> str:
+    """What a recipe calls its data: a tier by its name, a folder by its own, as a path belongs to one machine.
+
+    A folder named as a tier gets a slash at its end, so that it is not taken for the tier.
+    """
+    if source in NAMES:
+        return str(source)
+    name = Path(source).expanduser().resolve().name or "root"
+    return f"{name}/" if name in NAMES else name
 
 
 def in_memory(data: ImageSet, workers: int = 0) -> InMemory:

@@ -15,10 +15,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 from lightning_fabric import Fabric
-from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
@@ -29,6 +27,7 @@ from inception_lab.data import datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
 from inception_lab.data.pictures import fit, normalize
 from inception_lab.evaluation.predictions import Predictions
+from inception_lab.training import tensors
 from inception_lab.training.batches import Data
 from inception_lab.training.devices import make_fabric
 from inception_lab.training.recipes import Recipe
@@ -95,9 +94,10 @@ def predict(
 
 def training_data(run: str | Path, recipe: Recipe) -> str:
     """The tier or folder that a run was trained on. Raises ValueError for a folder that is not here."""
-    if recipe.data in datasets.NAMES or Path(recipe.data).is_dir():
+    if recipe.data in datasets.NAMES or (recipe.data and Path(recipe.data).is_dir()):
         return recipe.data
-    raise ValueError(f"data must say where the images are: {run} was trained on a folder named {recipe.data!r}")
+    name = recipe.data.rstrip("/")
+    raise ValueError(f"data must say where the images are: {run} was trained on a folder named {name!r}")
 
 
 def open_images(
@@ -197,10 +197,9 @@ class PredictionFile:
         if not self.store or not self.path.is_file():
             return nothing
         try:
-            with safe_open(self.path, framework="pt") as file:
-                fits = (file.metadata() or {}) == self.about
-                return (file.get_tensor("probabilities"), file.get_tensor("labels")) if fits else nothing
-        except (SafetensorError, OSError):
+            found, about = tensors.read(self.path)
+            return (found["probabilities"], found["labels"]) if about == self.about else nothing
+        except (RunError, KeyError):  # damaged: it is made anew
             return nothing
 
     def write(self, parts: list[Part]) -> None:
@@ -210,7 +209,7 @@ class PredictionFile:
         try:
             self.path.parent.mkdir(exist_ok=True)
             probabilities, labels = joined(parts)
-            content = safetensors.torch.save({"probabilities": probabilities, "labels": labels}, self.about)
+            content = tensors.to_bytes({"probabilities": probabilities, "labels": labels}, self.about)
             files.write(self.path, content)
         except (OSError, RunError) as error:
             raise RunError(f"{error}; store=False (--no-store) evaluates without storing anything") from error

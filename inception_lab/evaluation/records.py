@@ -8,22 +8,19 @@ A copy has its weights in half precision and without the auxiliary heads, which 
 among many classes it keeps the most probable ones of each image.
 """
 
-import csv
 import json
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
-from safetensors import safe_open
 
 from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import datasets
 from inception_lab.evaluation.predictions import Predictions
-from inception_lab.training.recipes import Recipe
+from inception_lab.training import tensors as tensor_files
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import HEADS
 
@@ -62,8 +59,8 @@ def own_folder() -> Path:
 
 
 def read_json(folder: str | Path, name: str) -> dict[str, Any]:
-    """One of the JSON files of a run folder, such as "metrics.json"."""
-    return json.loads((Path(folder) / name).read_text(encoding="utf-8"))
+    """metrics.json or environment.json of a run folder; RunError, naming the file, where it is not one."""
+    return RunFolder(folder).read(name)
 
 
 def record(
@@ -120,29 +117,29 @@ def write_overview(folder: str | Path | None = None) -> None:
 
 def class_names(path: Path) -> list[str]:
     """The names of the classes that a file of weights, or of recorded predictions, is about."""
-    with safe_open(path, framework="pt") as file:
-        return json.loads(file.metadata()["classes"])
+    try:
+        return json.loads(tensor_files.read(path)[1]["classes"])
+    except (KeyError, ValueError) as error:
+        raise RunError(f"{path} does not come from a run of this library: it names no classes") from error
 
 
 def halved(path: Path) -> bytes:
     """The content of a weights file in float16 and without heads; whole numbers stay as they are."""
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata()
-    tensors = {name: t for name, t in safetensors.torch.load_file(path).items() if not name.startswith(HEADS)}
-    halves = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
-    return safetensors.torch.save(halves, metadata)
+    tensors, metadata = tensor_files.read(path)
+    halves = {n: t.half() if t.is_floating_point() else t for n, t in tensors.items() if not n.startswith(HEADS)}
+    return tensor_files.to_bytes(halves, metadata)
 
 
 def condensed(path: Path, classes: list[str], every_class: bool = False) -> bytes:
     """The content of a file of predictions as a record keeps it: of many classes, the most probable alone."""
-    tensors = safetensors.torch.load_file(path)
+    tensors, _ = tensor_files.read(path)
     if len(classes) > MANY and every_class:
         tensors["probabilities"] = tensors["probabilities"].half()
     elif len(classes) > MANY:
         top = tensors.pop("probabilities").topk(TOP)
         tensors |= {"top_probabilities": top.values, "top_classes": top.indices.short()}
         tensors["labels"] = tensors["labels"].short()
-    return safetensors.torch.save(tensors, {"classes": json.dumps(classes)})
+    return tensor_files.to_bytes(tensors, {"classes": json.dumps(classes)})
 
 
 def recorded_predictions(folder: str | Path, crops: int | None = None, split: str = "val") -> Predictions:
@@ -157,10 +154,8 @@ def recorded_predictions(folder: str | Path, crops: int | None = None, split: st
         raise ValueError(
             f"folder must have one file of predictions for {split}, {crops or 'whole'}; {folder} has {found}"
         )
-    (path,), tensors = found, safetensors.torch.load_file(found[0])
-    is_condensed = "top_probabilities" in tensors
-    with safe_open(path, framework="pt") as file:
-        is_recorded = "classes" in file.metadata()  # else `predict` wrote it
+    path, (tensors, metadata) = found[0], tensor_files.read(found[0])
+    is_condensed, is_recorded = "top_probabilities" in tensors, "classes" in metadata  # else `predict` wrote it
     classes = class_names(path if is_recorded else Path(folder) / "model.safetensors")
     if is_condensed:
         top, rest = tensors["top_probabilities"], len(classes) - TOP
@@ -181,7 +176,7 @@ def worst(p: Predictions, images: Any, count: int = 12) -> bytes:
         raise ValueError(f"data must be the images that {', '.join(p.models)} was evaluated on")
     numbers = p.mistakes(count)
     pictures = torch.stack([images[i][0] for i in numbers])
-    return safetensors.torch.save({"images": pictures, "numbers": torch.tensor(numbers)})
+    return tensor_files.to_bytes({"images": pictures, "numbers": torch.tensor(numbers)}, {})
 
 
 def mistakes(folder: str | Path) -> tuple[torch.Tensor, list[int]]:
@@ -194,7 +189,7 @@ def mistakes(folder: str | Path) -> tuple[torch.Tensor, list[int]]:
         raise ValueError(
             f"folder must hold mistakes.safetensors, which a run that was recorded with data= has: {folder}"
         )
-    tensors = safetensors.torch.load_file(path)
+    tensors, _ = tensor_files.read(path)
     return tensors["images"], tensors["numbers"].tolist()
 
 
@@ -208,10 +203,9 @@ def overview(folder: str | Path | None = None) -> str:
 
 def overview_row(folder: Path) -> tuple[str, ...]:
     """The cells of one run in the columns of OVERVIEW."""
-    recipe = Recipe.from_json((folder / "recipe.json").read_text(encoding="utf-8"))
+    run = RunFolder(folder)
+    recipe, minutes = run.recipe, sum(row.seconds for row in run.history) / 60
     metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][-1]
-    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
-        minutes = sum(float(row["seconds"]) for row in csv.DictReader(file)) / 60
     note, weights = folder / "note.txt", folder / "model.safetensors"
     return (
         folder.name,

@@ -9,6 +9,7 @@ import pandas as pd
 from lightning_fabric import Fabric
 
 from inception_lab.common.checks import check_one_of, check_whole
+from inception_lab.data import datasets
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.evaluation.study_table import add_row, own_file, read_study, rows_of, shipped_file
 from inception_lab.training.batches import Data, open_data
@@ -56,7 +57,7 @@ def run_study(
     if runs is None:
         runs = Path("runs", "studies", study.name) if out is None else path.with_suffix("")
     if isinstance(data, str | Path):
-        study = replace(study, recipe=replace(study.recipe, data=Path(data).name))
+        study = replace(study, recipe=replace(study.recipe, data=datasets.stored_name(data)))
     wanted = [(arm, study.recipe_of(arm, seed)) for seed in range(seeds) for arm in arms]
     fabric = make_fabric(study.recipe, accelerator, devices)
     fabric.launch()

@@ -3,7 +3,6 @@
 read_study("schedules")               # data/studies/schedules.csv as a DataFrame, with the columns of StudyRow
 """
 
-import csv
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from inception_lab.evaluation.records import read_json
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.training.batches import Data, in_order
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import load_model
 
 # Objects of `shapes` by the side of their box, at most this fraction of the image's side; the smallest have 1/8.
@@ -52,6 +52,7 @@ class StudyRow:
     classes: int
     seconds: float  # of the training loop, without evaluation
     images_per_second: float
+    threads: float  # of each process, as they change the weights' last bits; NaN in rows before version 0.3
     device: str  # this and what follows: where and when the run was begun
     torch: str
     git_commit: str  # empty where it is not known
@@ -60,6 +61,7 @@ class StudyRow:
 
 
 COLUMNS: dict[str, type] = get_type_hints(StudyRow)
+LATER = {"threads": ""}  # columns that the first records have not, and what stands for them
 
 
 def shipped_file(name: str) -> Path:
@@ -84,8 +86,10 @@ def read_study(name_or_path: str | Path) -> pd.DataFrame:
         raise ValueError(f"name_or_path must be one of {names} once it has been run, or a file; there is no {path}")
     try:
         rows = pd.read_csv(path, dtype=str, keep_default_na=False)  # an arm may be called "None"
-        if list(rows.columns) != list(COLUMNS):
+        absent = [name for name in LATER if name not in rows]
+        if list(rows.columns) != [name for name in COLUMNS if name not in absent]:
             raise ValueError(f"its columns differ in {sorted(set(map(str, rows)) ^ set(COLUMNS)) or 'their order'}")
+        rows = rows.assign(**{name: LATER[name] for name in absent})[list(COLUMNS)]
         floats = [column for column, kind in COLUMNS.items() if kind is float]
         rows = rows.replace({column: {"": "nan"} for column in floats}).astype(COLUMNS)
         for text in rows["recipe"]:
@@ -134,8 +138,7 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
     recipe, classes = about["recipe"], len(about["classes"])
     cost = costs.count(recipe.network, recipe.image_size, num_classes=classes, **recipe.options)
     metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][0]
-    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
-        last_epoch = list(csv.DictReader(file))[-1]
+    last_epoch = RunFolder(folder).history[-1]
     by_scale = error_by_scale(folder, device) if recipe.data == "shapes" else {}
     return StudyRow(
         arm=arm,
@@ -145,8 +148,8 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
         val_top1_error=metrics["val_top1_error"],
         val_top5_error=metrics["val_top5_error"],
         val_loss=metrics["val_loss"],
-        train_top1_error=float(last_epoch["train_top1_error"]),
-        train_loss=float(last_epoch["train_loss"]),
+        train_top1_error=last_epoch.train_top1_error,
+        train_loss=last_epoch.train_loss,
         val_top1_error_small=by_scale.get("small", UNKNOWN),
         val_top1_error_medium=by_scale.get("medium", UNKNOWN),
         val_top1_error_large=by_scale.get("large", UNKNOWN),
@@ -156,9 +159,10 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
         classes=classes,
         seconds=metrics["seconds"],
         images_per_second=metrics["images_per_second"],
+        threads=session.get("threads") or UNKNOWN,
         device=session["device"],
-        torch=session["packages"]["torch"],
-        git_commit=session["git_commit"] or "",
+        torch=session["packages"].get("torch") or "",
+        git_commit=session.get("git_commit") or "",
         started=session["started"],
         recipe=json.dumps(asdict(recipe), ensure_ascii=False),
     )

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from inception_lab.common.checks import check_one_of, check_whole
+from inception_lab.common.schema import check_type
 
 Kernel = int | tuple[int, int]  # a side, or (height, width)
 MakeUnit = Callable[..., nn.Module]  # makes a `ConvUnit` or what a design puts in its place
@@ -66,7 +67,8 @@ class ConvUnit(nn.Sequential):
 
     `kernel_size` is a side or (height, width), of odd numbers; the padding is half of it, so that stride 1 keeps the
     size of the map. With `depth_multiplier` the convolution is separable: that many filters of this size on each
-    input channel, without bias, then a 1×1 convolution. Raises ValueError for an even kernel.
+    input channel, without bias, then a 1×1 convolution. Raises ValueError for an even kernel, and for a
+    `bias` or `batch_norm` that is not True or False.
     """
 
     conv: nn.Conv2d
@@ -87,6 +89,7 @@ class ConvUnit(nn.Sequential):
         height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
         if not height % 2 or not width % 2:
             raise ValueError(f"kernel_size must be odd, got {kernel_size}")
+        bias, batch_norm = check_type("bias", bool, bias), check_type("batch_norm", bool, batch_norm)
         kernel, padding = (height, width), (height // 2, width // 2)
         parts: OrderedDict[str, nn.Module] = OrderedDict()
         if depth_multiplier:
@@ -131,6 +134,7 @@ class Inception(nn.Module):
         check_one_of("three_by_three", three_by_three, THREE_BY_THREE)
         check_one_of("five_by_five", five_by_five, FIVE_BY_FIVE)
         check_one_of("pool", pool, POOLS)
+        separable = check_type("separable", bool, separable)
         stride = check_whole("stride", stride)
         if stride > 1 and (w.one or w.pool_proj):
             raise ValueError(f"stride {stride} needs one=0 and pool_proj=None or 0: a 1×1 path cannot skip pixels")
@@ -236,8 +240,8 @@ class AuxiliaryHead(nn.Module):
         unit: MakeUnit = ConvUnit,
     ):
         super().__init__()
-        self.adaptive = adaptive
-        self.pool = nn.AdaptiveAvgPool2d(4) if adaptive else nn.AvgPool2d(5, stride=3)
+        self.adaptive = check_type("adaptive", bool, adaptive)
+        self.pool = nn.AdaptiveAvgPool2d(4) if self.adaptive else nn.AvgPool2d(5, stride=3)
         self.conv = unit(in_channels, 128, 1)
         self.fc1 = nn.Linear(128 * 4 * 4, 1024)
         self.relu = nn.ReLU(inplace=True)

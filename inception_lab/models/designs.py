@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from inception_lab.common.checks import check_one_of, check_whole
+from inception_lab.common.schema import check_type
 from inception_lab.models.blocks import FIVE_BY_FIVE, THREE_BY_THREE, Widths
 from inception_lab.models.initialization import INITIALIZATIONS
 
@@ -201,6 +202,8 @@ class Design:
             check_one_of(f"type of row {row.stage}", row.type, ROW_TYPES)
             if row.type == "convolution" and not (row.three or row.channels):
                 raise ValueError(f"row {row.stage} must have channels, got {row}")
+        for name in ("bias", "separable", "residual", "transform_input"):
+            object.__setattr__(self, name, check_type(name, bool, getattr(self, name)))
         check_one_of("norm", self.norm, NORMS)
         check_one_of("three_by_three", self.three_by_three, THREE_BY_THREE)
         check_one_of("five_by_five", self.five_by_five, FIVE_BY_FIVE)

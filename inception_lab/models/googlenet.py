@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from inception_lab.common.checks import check_whole
+from inception_lab.common.schema import check_type
 from inception_lab.models.blocks import AuxiliaryHead, ConvUnit, Inception, MakeUnit, NaiveInception, ResidualInception
 from inception_lab.models.designs import Design, Row, smallest_input, walk
 from inception_lab.models.initialization import INITIALIZATIONS
@@ -47,6 +48,7 @@ class GoogLeNet(nn.Module):
             raise ValueError(f"design must be a Design, got {design!r}; inception_lab.build takes a name")
         num_classes = design.num_classes if num_classes is None else num_classes
         num_classes, in_channels = check_whole("num_classes", num_classes), check_whole("in_channels", in_channels)
+        aux = check_type("aux", bool | None, aux)
         if aux and not design.aux_after:
             raise ValueError("aux=True, but this design has no auxiliary heads (aux_after is empty)")
         if design.transform_input and in_channels != 3:

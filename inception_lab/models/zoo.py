@@ -13,11 +13,15 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from inception_lab.common.checks import DataError, check_one_of, check_whole, closest
+from inception_lab.common.schema import check_type
 from inception_lab.models import classics
 from inception_lab.models.designs import DESIGNS, Design
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.models.torchvision_weights import from_torchvision
 from inception_lab.models.variants import vary
+
+# The options of networks that are true or false; `aux` may be None too, for what the design has.
+YES_NO = ("aux", "aux_logits", "bias", "init_weights", "residual", "separable", "transform_input")
 
 
 class Entry(NamedTuple):
@@ -37,8 +41,8 @@ def build(name: str, num_classes: int | None = None, *, weights: str | None = No
     options: of the network's own constructor; for a GoogLeNet `aux=False`, `in_channels`, and what
         `variants.vary` takes, such as `dropout=0.0` or `modules="3x3 alone"`.
 
-    Raises ValueError for an unknown name, offering the closest ones, and for a number of classes below 1; DataError
-    where the publisher's weights cannot be got.
+    Raises ValueError for an unknown name, offering the closest ones, for a number of classes below 1, and for an option
+    that must be true or false and is not; DataError where the publisher's weights cannot be got.
     """
     make = entry(name).make
     if weights is not None:
@@ -46,6 +50,8 @@ def build(name: str, num_classes: int | None = None, *, weights: str | None = No
         if num_classes is not None or options:
             raise ValueError(f"weights={weights!r} must be the only argument, got num_classes={num_classes}, {options}")
         return _published(name)
+    for option in options.keys() & YES_NO:
+        options[option] = check_type(option, bool | None, options[option])
     if num_classes is not None:
         options["num_classes"] = check_whole("num_classes", num_classes)
     return make(**options)

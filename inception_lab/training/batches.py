@@ -1,7 +1,8 @@
 """From a recipe to batches: which images, in which order, on which process, and made ready how.
 
 Every choice by chance is a function of the recipe's seed and the place in the run (epoch, step, image), never of what
-was drawn before it. That is why a run can be resumed at any step, with any number of worker processes.
+was drawn before it. That is why a run can be resumed at any step, with any number of worker processes. What of the
+images' augmentation is drawn does not depend on the number of processes either; dropout's masks do.
 """
 
 from collections.abc import Callable, Iterator
@@ -37,14 +38,17 @@ class Data(NamedTuple):
 
 
 def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: bool = False) -> Data:
-    """The data of a recipe. Raises ValueError where it cannot be had.
+    """The data of a recipe, with fewer training images than it asks for where there are fewer.
 
     source: a folder to read it from. skip_broken: leave out the files that are no whole images, instead of refusing.
+    Raises ValueError where they cannot be had.
     """
-    source, size, length = source or recipe.data, recipe.image_size, recipe.train_images or None
+    source, size, length = recipe.data if source is None else source, recipe.image_size, recipe.train_images or None
     crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
     train_size = held if recipe.in_memory or not crops else None
-    train: ImageSet = datasets.load(source, "train", size=train_size, length=length, skip_broken=skip_broken)
+    drawn = length if source == "shapes" else None  # shapes are as many as one wants
+    train: ImageSet = datasets.load(source, "train", size=train_size, length=drawn, skip_broken=skip_broken)
+    train = datasets.choose(train, length)
     val: ImageSet = datasets.load(source, "val", size=held, skip_broken=skip_broken)
     augment = Augmentation(
         size,
@@ -98,9 +102,12 @@ class Batches:
 
         The random numbers of PyTorch, Python and NumPy start anew with each part. So do augmentation's and dropout's.
         """
-        order = self.order(epoch, start)
-        for number, part in enumerate(self.read(order, epoch), start * self.recipe.accumulation):
-            seed_all(seed_of(self.recipe.seed, "part", epoch, number, self.rank))
+        order, parts = self.order(epoch, start), self.recipe.accumulation
+        for number, part in enumerate(self.read(order, epoch), start * parts):
+            step, self.part = divmod(number, parts)
+            self.seed = seed_of(self.recipe.seed, "part", epoch, step, 0)  # of the whole batch
+            is_whole = parts == self.processes == 1
+            seed_all(self.seed if is_whole else seed_of(self.recipe.seed, "share", epoch, number, self.rank))
             yield part
 
     def order(self, epoch: int, start: int = 0) -> list[torch.Tensor]:
@@ -125,8 +132,21 @@ class Batches:
     def to_device(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:
         """A part as the network sees it, (N, 3, H, W) augmented and normalized, and its classes, on the device."""
         images, labels = images.to(self.device, non_blocking=True), labels.to(self.device, non_blocking=True)
-        images = self.data.augment(images) if self.data.augment else images
+        images = self.augment(images)
         return normalize(images, self.data.mean, self.data.std, channels_last=self.recipe.channels_last), labels
+
+    def augment(self, images: torch.Tensor) -> torch.Tensor:
+        """This part of the batch, augmented: by an `Augmentation` as if one process had drawn for the whole batch.
+
+        Another function draws for the part alone.
+        """
+        augment, size, whole = self.data.augment, len(images), self.recipe.batch
+        if augment is None or size == whole or not isinstance(augment, Augmentation):
+            return augment(images) if augment else images
+        first = (self.part * self.processes + self.rank) * size
+        generator = torch.Generator().manual_seed(self.seed)
+        draws = augment.draw(whole, *images.shape[2:], generator)
+        return augment.apply(images, draws.part(slice(first, first + size)))
 
 
 def in_order(data: Data, recipe: Recipe, device: torch.device, rank: int = 0, processes: int = 1) -> Iterator[Batch]:

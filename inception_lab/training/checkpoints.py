@@ -8,18 +8,19 @@ and the step (see `batches`), so that no generator's state has to be kept. The o
 import json
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from inception_lab.common.checks import RunError
 from inception_lab.common.files import write
+from inception_lab.common.schema import from_dict
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.state import State
+from inception_lab.training.tensors import Tensors, to_bytes
+from inception_lab.training.tensors import read as read_tensors
 
 FORMAT = "inception-lab training state 1"
 NEWEST, BEFORE = "checkpoint.safetensors", "checkpoint-before.safetensors"
-Tensors = dict[str, torch.Tensor]
 
 
 def save(folder: Path, recipe: Recipe, tensors: Tensors, state: dict) -> Path:
@@ -30,17 +31,18 @@ def save(folder: Path, recipe: Recipe, tensors: Tensors, state: dict) -> Path:
     # The file holds tensors row by row. The optimizer's elements must come back in the order they had in memory,
     # because the rounding of vectorized and of strided loops may differ in the last bit.
     strides = {name: t.stride() for name, t in tensors.items() if not t.is_contiguous()}
-    contiguous = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     state = {"recipe": recipe.to_json(), **state}
     metadata = {"format": FORMAT, "state": json.dumps(state), "strides": json.dumps(strides)}
-    write(folder / NEWEST, safetensors.torch.save(contiguous, metadata), previous=folder / BEFORE)
+    write(folder / NEWEST, to_bytes(tensors, metadata), previous=folder / BEFORE)
     return folder / NEWEST
 
 
-def load(folder: Path, recipe: Recipe) -> tuple[Tensors, dict] | None:
-    """Tensors and state of the newest checkpoint of a run folder; None where there is none yet.
+def load(folder: Path, recipe: Recipe, steps: int | None = None) -> tuple[Tensors, dict] | None:
+    """Tensors and state (see `State`) of the newest checkpoint of a run folder; None where there is none yet.
 
-    Raises RunError for a file that is truncated, foreign or of another recipe, saying whether the one before is whole.
+    steps: of an epoch, so that the state can be checked against the run.
+
+    Raises RunError for a file that is damaged, foreign or of another recipe, saying whether the one before is whole.
     """
     newest, before = folder / NEWEST, folder / BEFORE
     # Killed between two renames, a run has no newest checkpoint, but the one before.
@@ -48,38 +50,44 @@ def load(folder: Path, recipe: Recipe) -> tuple[Tensors, dict] | None:
     if path is None:
         return None
     try:
-        return _of_recipe(path, recipe)
+        return _of_recipe(path, recipe, steps)
     except RunError as error:
         advice = f"There is none before it: delete {path.name} to start again"
         if path == newest and before.exists():
             try:
-                _, state = _of_recipe(before, recipe)
+                _, state = _of_recipe(before, recipe, steps)
                 advice = f"{BEFORE} is whole (step {state['step']}): delete {NEWEST} to go on from there"
             except RunError:
                 advice = f"{BEFORE} cannot be used either; start again in another folder"
         raise RunError(f"{error}. {advice}") from error
 
 
-def _of_recipe(path: Path, recipe: Recipe) -> tuple[Tensors, dict]:
+def _of_recipe(path: Path, recipe: Recipe, steps: int | None) -> tuple[Tensors, dict]:
     tensors, state = read(path)
-    if differences := recipe.differences(Recipe.from_json(state["recipe"])):
+    try:
+        known = from_dict(State, state, "its state")
+        if steps:
+            known.check(recipe.epochs, steps)
+        differences = recipe.differences(Recipe.from_json(known.recipe))
+    except ValueError as error:
+        raise RunError(f"{path} is no place in this run: {error}") from error
+    if differences:
         raise RunError(f"{path} belongs to another recipe: {'; '.join(differences)}")
     return tensors, state
 
 
 def read(path: Path) -> tuple[Tensors, dict]:
-    """Tensors and state of one checkpoint. Raises RunError for a file that is truncated or something else."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, it is no dict
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is truncated or no checkpoint ({error})") from error
+    """Tensors and state of one checkpoint. Raises RunError for a file that is damaged, truncated or something else."""
+    tensors, metadata = read_tensors(path, "no checkpoint")
     if metadata.get("format") != FORMAT:
         raise RunError(f"{path} is no checkpoint of this library: its format is {metadata.get('format')!r}")
-    for name, stride in json.loads(metadata["strides"]).items():
-        tensors[name] = torch.empty_strided(tensors[name].shape, stride, dtype=tensors[name].dtype).copy_(tensors[name])
-    return tensors, json.loads(metadata["state"])
+    try:
+        for name, stride in json.loads(metadata["strides"]).items():
+            t = tensors[name]
+            tensors[name] = torch.empty_strided(t.shape, stride, dtype=t.dtype).copy_(t)
+        return tensors, json.loads(metadata["state"])
+    except (ValueError, KeyError, AttributeError, TypeError, RuntimeError) as error:
+        raise RunError(f"{path} has metadata that cannot be read: {error}") from error
 
 
 def delete(folder: Path) -> None:
@@ -106,14 +114,18 @@ def unpack(
     wanted = {n: t for n, t in pack(model, optimizer, average).items() if n.startswith(weights)}
     found = {n: t for n, t in tensors.items() if n.startswith(weights)}
     wrong = [n for n in wanted | found if n not in wanted or n not in found or wanted[n].shape != found[n].shape]
+    parameters = {str(i): p for i, p in enumerate(p for group in optimizer.param_groups for p in group["params"])}
+    state: dict[int, Tensors] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(("optimizer.", "optimiser.")):  # the second in files of version 0.1
+            number, _, key = name.partition(".")[2].partition(".")
+            if number not in parameters or (tensor.ndim and tensor.shape != parameters[number].shape):
+                wrong.append(name)
+            else:
+                state.setdefault(int(number), {})[key] = tensor
     if wrong:
         raise RunError(f"the checkpoint is of another network: {', '.join(wrong[:3])} of {len(wrong)} do not fit")
     with torch.no_grad():
         for name, tensor in wanted.items():
             tensor.copy_(found[name])
-    state: dict[int, Tensors] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(("optimizer.", "optimiser.")):  # the second in files of version 0.1
-            _, number, key = name.split(".")
-            state.setdefault(int(number), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.runs import Epoch
+from inception_lab.training.state import Epoch
 
 
 class Clock:

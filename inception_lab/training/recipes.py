@@ -14,11 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
-
-import numpy as np
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 from inception_lab.common.checks import check_one_of, closest
+from inception_lab.common.schema import check_type, yes_or_no
 from inception_lab.models import zoo
 
 Whole = Annotated[int, 0, math.inf]  # a number and the smallest and largest value that makes sense
@@ -26,18 +25,20 @@ AtLeastOne = Annotated[int, 1, math.inf]
 Positive = Annotated[float, 0, math.inf]
 BelowOne = Annotated[float, 0, 0.9999]
 Seed = Annotated[int, 0, 2**32 - 1]
-KINDS = {str: "a text", int: "a whole number", float: "a finite number", bool: "true or false", dict: "an object"}
 FORMER_KEYS = {"optimiser": "optimizer"}  # of recipes that version 0.1 wrote
 MAY_CHANGE = ("workers", "checkpoint_every")  # when a run is resumed: no weight depends on them
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides how a training run goes. Two runs of one recipe on one CPU give equal weights.
+    """Everything that decides how a training run goes.
+
+    Two runs of one recipe on one CPU give equal weights, if they have equally many threads (`torch.get_num_threads`):
+    sums in another order are rounded otherwise.
 
     name: of the recipe, and of the run folder unless another is given. network, options: what `zoo.build` takes.
-    data: a tier or a folder's name. image_size: side in pixels of what the network sees. train_images: how many to
-        train on, 0 for all.
+    data: a tier or a folder's name, see `datasets.stored_name`. image_size: side in pixels of what the network sees.
+    train_images: how many to train on, 0 for all; a folder with fewer is trained on as a whole.
     optimizer: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
     learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimization.learning_rate`.
     batch: images per step, over all processes. accumulation: parts that a batch is computed in, to save memory.
@@ -97,10 +98,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name, hint in _fields().items():
-            object.__setattr__(self, name, _checked(name, hint, getattr(self, name)))
+            object.__setattr__(self, name, check_type(name, hint, getattr(self, name)))
+        object.__setattr__(self, "options", dict(self.options))  # nobody else's dict
         if not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name:
             raise ValueError(f"name must be usable as the name of a folder, got {self.name!r}")
         zoo.entry(self.network)
+        for option in self.options.keys() & zoo.YES_NO:
+            check_type(f"options.{option}", bool | None, self.options[option])
         if not _survives_json(self.options):
             raise ValueError(f"options must be what JSON can hold, got {self.options!r}")
         if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
@@ -126,7 +130,7 @@ class Recipe:
         """The recipe that `to_json` wrote; ValueError names an unknown key or a value of the wrong type."""
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise ValueError(f"a recipe must be JSON: {error}") from error
         if not isinstance(values, dict):
             raise ValueError(f"a recipe must be a JSON object, got {type(values).__name__}")
@@ -148,7 +152,8 @@ class Recipe:
             kind = _kind(key)
             if option and kind is not dict:
                 raise ValueError(f"{key} has no parts, got {setting!r}")
-            value = text if kind is str else _parsed(text)
+            is_yes_or_no = kind is bool or option in zoo.YES_NO
+            value = text if kind is str else yes_or_no(text) if is_yes_or_no else _parsed(text)
             values[key] = values.get(key, getattr(self, key)) | {option: value} if option else value
         return replace(self, **values)
 
@@ -156,13 +161,19 @@ class Recipe:
         """The fields that make another training run of `other`, as "epochs 3, not 5"."""
         fields = [f.name for f in dataclasses.fields(self) if f.name not in ("name", *MAY_CHANGE)]
         pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
-        return [f"{name} {a!r}, not {b!r}" for name, a, b in pairs if a != b]
+        changed = [(name, a, b) for name, a, b in pairs if a != b]
+        # Older recipes have "cifar10" for a folder of this name, too, not "cifar10/".
+        changed = [(name, a, b) for name, a, b in changed if name != "data" or a.rstrip("/") != b.rstrip("/")]
+        return [f"{name} {a!r}, not {b!r}" for name, a, b in changed]
 
 
 def find(name: str) -> Recipe:
     """The recipe of that name, or in that JSON file; ValueError for an unknown one, naming all."""
     if name.endswith(".json") and Path(name).is_file():
-        return Recipe.from_json(Path(name).read_text(encoding="utf-8"))
+        try:
+            return Recipe.from_json(Path(name).read_text(encoding="utf-8"))
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{name} cannot be read as a recipe: {error}") from error
     check_one_of("recipe", name, RECIPES)
     return RECIPES[name]
 
@@ -182,23 +193,6 @@ def _kind(key: str) -> Any:
     return str if get_origin(hint) is Literal else getattr(hint, "__origin__", hint)
 
 
-def _checked(name: str, hint: Any, value: Any) -> Any:
-    """The value of a field if its annotation allows it: a whole number may stand for a float, and NumPy's for both."""
-    value = value.item() if isinstance(value, np.generic) else value
-    if get_origin(hint) is Literal:
-        check_one_of(name, value, get_args(hint))
-        return value
-    kind = _kind(name)
-    if kind is float and type(value) is int:
-        value = float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ValueError(f"{name} must be {KINDS[kind]}, got {value!r}")
-    low, high = getattr(hint, "__metadata__", (None, None))
-    if low is not None and not low <= value <= high:
-        raise ValueError(f"{name} must be from {low} to {high}, got {value}")
-    return dict(value) if kind is dict else value
-
-
 def _survives_json(value: Any) -> bool:
     with suppress(TypeError, ValueError):
         return json.loads(json.dumps(value)) == value
@@ -206,11 +200,11 @@ def _survives_json(value: Any) -> bool:
 
 
 def _parsed(text: str) -> Any:
-    """What a setting's text means: JSON, which Python's True and False are too; other text stays text."""
+    """What a setting's text means: JSON, or a word that says yes or no in any case; other text stays text."""
     try:
-        return json.loads({"True": "true", "False": "false"}.get(text, text))
+        return json.loads(text)
     except json.JSONDecodeError:
-        return text
+        return yes_or_no(text)
 
 
 # fmt: off

@@ -4,64 +4,28 @@
               history.csv         one row per epoch            metrics.json      the result; written last
               model.safetensors   the weights, averaged where the recipe says so
 
-and, while the run is not finished, its checkpoints (see `checkpoints`). Every file is replaced as a whole.
+and, while the run is not finished, its checkpoints (see `checkpoints`); while a process trains, its lock. Every file is
+replaced as a whole, and what is read is checked against `state`.
 """
 
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
+from filelock import FileLock, Timeout
 from torch import nn
 
 from inception_lab.common.checks import RunError
 from inception_lab.common.files import write
-from inception_lab.training import checkpoints
+from inception_lab.common.schema import from_dict
+from inception_lab.training import checkpoints, tensors
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.state import Epoch, Metrics, Sessions, known
 
-
-@dataclass
-class Epoch:
-    """One row of history.csv. Errors are in per cent."""
-
-    epoch: int
-    step: int  # steps done at its end
-    learning_rate: float  # of its last step
-    train_loss: float  # this and the error: as it went, while the weights changed
-    train_top1_error: float
-    val_loss: float
-    val_top1_error: float
-    val_top5_error: float
-    seconds: float  # of the training loop
-    images_per_second: float
-    waiting_percent: float  # of the seconds, waited for data
-    watt_hours: float | None = None  # where the devices tell
-
-
-@dataclass
-class Metrics:
-    """metrics.json: the result of a finished run. Errors are in per cent."""
-
-    val_loss: float  # this and the errors: of the weights that are kept
-    val_top1_error: float
-    val_top5_error: float
-    averaged: bool  # whether these weights are averages
-    parameters: int
-    epochs: int
-    steps: int
-    seconds: float  # of the training loop
-    images_per_second: float
-    waiting_percent: float
-    watt_hours: float | None = None
-    peak_memory_gb: float | None = None  # of a GPU
-
-
-def known(row: Epoch | Metrics) -> dict[str, Any]:
-    """The fields of a row as a dict, without those that are not known."""
-    return {name: value for name, value in asdict(row).items() if value is not None}
+SCHEMAS = {"metrics.json": Metrics, "environment.json": Sessions}
+LOCK = "training.lock"
 
 
 class RunFolder:
@@ -69,60 +33,120 @@ class RunFolder:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.lock = FileLock(self.path / LOCK, timeout=0)
 
-    def prepare(self, recipe: Recipe, environment: dict, resume: bool) -> None:
-        """Make the folder for a new run, or see that the run in it is the one to resume, and note the environment.
+    def prepare(self, recipe: Recipe, data: dict, resume: bool) -> None:
+        """Make the folder for a new run, or see that the run in it is the one to resume; nobody else may train there.
 
-        Raises RunError where the folder holds another run, a run though resume is False, or other files.
+        data: see `state.DataState`. Raises RunError where the folder holds another run, a run though resume is False,
+        other files, or files that are damaged, and where another process trains in it.
         """
-        if not (self.path / "recipe.json").exists():
-            self._make(recipe)
+        is_new = not (self.path / "recipe.json").exists()
+        if is_new:
+            self._make()
+        if is_new or not (resume and self.metrics):  # a finished run is only read
+            self._hold()
+        if is_new:
+            write(self.path / "recipe.json", recipe.to_json().encode())
         elif not resume:
             raise RunError(f"{self.path} holds a run already: resume it, or choose another folder for a new one")
-        self._check_recipe(recipe)
-        path, sessions = self.path / "environment.json", []
-        if path.exists():
-            sessions = self._read(path)["sessions"]
-            old, new = sessions[0]["data"], environment["data"]
-            if old != new:
-                raise RunError(f"{self.path} belongs to other data: it was {old}, and is now {new}")
+        if differences := recipe.differences(self.recipe):
+            raise RunError(f"{self.path} belongs to another recipe: {'; '.join(differences)}")
+        for session in self.sessions[:1]:
+            if any(session["data"][key] != data[key] for key in data.keys() - {"name"}):  # the recipe has the name
+                raise RunError(f"{self.path} belongs to other data: it was {session['data']}, and is now {data}")
         if self.metrics:
-            checkpoints.delete(self.path)  # killed while it cleaned up
-        else:
-            self._write_json("environment.json", {"sessions": [*sessions, environment]})
+            self._clean_up(self.metrics, recipe)
 
-    def _make(self, recipe: Recipe) -> None:
+    def _make(self) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            others = [entry.name for entry in self.path.iterdir() if entry.name != "recipe.json.tmp"]
+            others = [entry.name for entry in self.path.iterdir() if entry.name not in ("recipe.json.tmp", LOCK)]
         except OSError as error:
             raise RunError(f"{self.path} cannot be made a run folder ({error.strerror})") from error
         if others:
             raise RunError(f"{self.path} is not a run folder, and not empty: it holds {', '.join(sorted(others)[:3])}")
-        write(self.path / "recipe.json", recipe.to_json().encode())
 
-    def _check_recipe(self, recipe: Recipe) -> None:
+    def _hold(self) -> None:
         try:
-            own = Recipe.from_json((self.path / "recipe.json").read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RunError(f"{self.path / 'recipe.json'} cannot be read: {error}") from error
-        if differences := recipe.differences(own):
-            raise RunError(f"{self.path} belongs to another recipe: {'; '.join(differences)}")
+            self.lock.acquire()
+        except Timeout as error:
+            raise RunError(f"another process trains in {self.path}: wait for it, or choose another folder") from error
+        except OSError as error:
+            raise RunError(f"{self.path} cannot be written to ({error.strerror})") from error
+
+    def _clean_up(self, metrics: dict, recipe: Recipe) -> None:
+        """Delete what a run that was killed at its very end left behind, if the result is really there."""
+        if metrics["epochs"] != recipe.epochs:
+            path, epochs = self.path / "metrics.json", metrics["epochs"]
+            raise RunError(f"{path} is of another run: it tells of {epochs} epochs, and the recipe has {recipe.epochs}")
+        if any((self.path / name).exists() for name in (checkpoints.NEWEST, checkpoints.BEFORE)):
+            tensors.read(self.path / "model.safetensors", "holds no weights")
+        checkpoints.delete(self.path)
+        (self.path / LOCK).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Let other processes train in the folder."""
+        if self.lock.is_locked:
+            (self.path / LOCK).unlink(missing_ok=True)
+            self.lock.release()
+
+    # --- what is read ---------------------------------------------------------------------------------------
+
+    @property
+    def recipe(self) -> Recipe:
+        """What was asked for."""
+        return self._read("recipe.json", Recipe.from_json)
 
     @property
     def metrics(self) -> dict | None:
         """The result of a finished run, see `Metrics`; None where it is not finished."""
-        path = self.path / "metrics.json"
-        return self._read(path) if path.exists() else None
+        return self.read("metrics.json") if (self.path / "metrics.json").exists() else None
 
-    def _read(self, path: Path) -> dict:
+    @property
+    def sessions(self) -> list[dict]:
+        """What the run was begun on and resumed on, see `Session`; none where it was killed before it began."""
+        return self.read("environment.json")["sessions"] if (self.path / "environment.json").exists() else []
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The rows of history.csv."""
+
+        def rows(text: str) -> list[Epoch]:
+            table = list(csv.DictReader(io.StringIO(text), strict=True))
+            if not table or None in table[-1]:
+                raise ValueError("it must have rows with as many cells as its head")
+            return [from_dict(Epoch, {key: _number(cell) for key, cell in row.items()}, "a row") for row in table]
+
+        return self._read("history.csv", rows)
+
+    def read(self, name: str) -> dict:
+        """metrics.json or environment.json. Raises RunError where it is not there, or not what its schema says."""
+
+        def whole(text: str) -> dict:
+            values = json.loads(text)
+            from_dict(SCHEMAS[name], values, "it")
+            return values
+
+        return self._read(name, whole)
+
+    def _read(self, name: str, parse: Any) -> Any:
+        path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+            return parse(path.read_text(encoding="utf-8"))
+        except (ValueError, csv.Error, RecursionError) as error:
             raise RunError(f"{path} cannot be read: {error}") from error
+        except OSError as error:
+            raise RunError(f"{path} cannot be read ({error.strerror})") from error
+
+    # --- what is written ------------------------------------------------------------------------------------
 
     def _write_json(self, name: str, content: dict) -> None:
         write(self.path / name, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+
+    def add_session(self, session: dict) -> None:
+        """Note in environment.json what the run goes on with, see `Session`."""
+        self._write_json("environment.json", {"sessions": [*self.sessions, session]})
 
     def write_history(self, epochs: list[Epoch]) -> None:
         """Write history.csv, one row per epoch."""
@@ -133,13 +157,21 @@ class RunFolder:
         table.writerows(rows)
         write(self.path / "history.csv", text.getvalue().encode())
 
-    def finish(self, model: nn.Module, recipe: Recipe, labels: dict, metrics: dict) -> None:
+    def finish(self, model: nn.Module, recipe: Recipe, labels: dict, metrics: Metrics) -> None:
         """Write the weights and, last, the result; then delete the checkpoints, which nobody needs any more.
 
-        labels: the class names, mean and std that somebody who uses the weights needs.
+        labels: the class names, mean and std that somebody who uses the weights needs, see `state.Labels`.
         """
-        tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
         about = {"recipe": recipe.to_json(), **{key: json.dumps(value) for key, value in labels.items()}}
-        write(self.path / "model.safetensors", safetensors.torch.save(tensors, about))
-        self._write_json("metrics.json", metrics)
+        write(self.path / "model.safetensors", tensors.to_bytes(model.state_dict(), about))
+        self._write_json("metrics.json", known(metrics))
         checkpoints.delete(self.path)
+
+
+def _number(cell: str | None) -> int | float | None:
+    if not cell:
+        return None
+    try:
+        return int(cell)
+    except ValueError:
+        return float(cell)

@@ -24,8 +24,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from inception_lab.common.checks import RunError
 from inception_lab.common.environment import environment
+from inception_lab.common.schema import from_dict
 from inception_lab.costs import count
-from inception_lab.data.datasets import digest
+from inception_lab.data.datasets import digest, stored_name
 from inception_lab.models import merge_ones
 from inception_lab.training import checkpoints, recipes
 from inception_lab.training.batches import Batch, Batches, Data, in_order, open_data
@@ -33,7 +34,8 @@ from inception_lab.training.devices import all_reduce, make_fabric, on_rank_zero
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.runs import Epoch, Metrics, RunFolder, known
+from inception_lab.training.runs import RunFolder
+from inception_lab.training.state import Epoch, Metrics, State, known
 from inception_lab.training.weights import initial_model
 
 
@@ -49,7 +51,7 @@ def train(
     devices: int | str = "auto",
     nodes: int = 1,
 ) -> dict:
-    """Train by a recipe, or resume a run that was stopped; returns what metrics.json holds (see `runs.Metrics`).
+    """Train by a recipe, or resume a run that was stopped; returns what metrics.json holds (see `state.Metrics`).
 
     recipe: or the name of one. out: the run folder, by default runs/NAME. data: a tier or a folder in place of
     the recipe's, or the sets themselves. resume: go on from the last checkpoint, if there is one; a finished
@@ -60,7 +62,7 @@ def train(
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     if isinstance(data, str | Path):
-        recipe = replace(recipe, data=Path(data).name)  # a path of one machine has no place in a recipe
+        recipe = replace(recipe, data=stored_name(data))
     fabric = make_fabric(recipe, accelerator, devices, nodes)
     fabric.launch()
     if not isinstance(data, Data):
@@ -74,7 +76,7 @@ class Trainer:
     """One run: network, optimizer, averaged weights, step and history, kept in a run folder.
 
     model, optimizer: as Fabric runs them, on its device, in its precision and among its processes; `model.module` is
-    the network itself. step: steps done. history: one `runs.Epoch` per epoch.
+    the network itself. step: steps done. history: one `state.Epoch` per epoch.
 
     Raises ValueError where network, options, image size, batch and data do not go together.
     """
@@ -104,15 +106,17 @@ class Trainer:
 
     def fit(self, resume: bool = False) -> dict:
         """Train to the last epoch, from the start or from the last checkpoint; returns what metrics.json holds."""
-        if finished := self.begin(resume):
-            return finished
         try:
+            if finished := self.begin(resume):
+                return finished
             while self.epoch < self.recipe.epochs:
                 self.train_epoch()
                 self.end_epoch(self.evaluate())
+            self.progress.close()
+            return self.finish()
         finally:
             self.progress.close()
-        return self.finish()
+            self.folder.release()
 
     def train_epoch(self) -> None:
         """Train to the end of the epoch, from wherever in it the run stands."""
@@ -236,17 +240,20 @@ class Trainer:
 
     def begin(self, resume: bool) -> dict | None:
         """Make the run folder, or go to where its last checkpoint stands; the metrics if the run is finished."""
-        fabric, folder, data = self.fabric, self.folder, self.data
+        fabric, folder, data, asked = self.fabric, self.folder, self.data, self.recipe.train_images
         about: dict = {"name": self.recipe.data, "digest": digest(data.classes, data.train, data.val)}
         about |= {"classes": len(data.classes), "train_images": len(data.train), "val_images": len(data.val)}
-        on_rank_zero(fabric, folder.prepare, self.recipe, environment(fabric.device, fabric.world_size, about), resume)
+        on_rank_zero(fabric, folder.prepare, self.recipe, about, resume)
         if finished := on_rank_zero(fabric, lambda: folder.metrics):
             self.progress.say(f"{folder.path} is a finished run: nothing to train")
             return finished
-        if found := on_rank_zero(fabric, checkpoints.load, folder.path, self.recipe):
+        if found := on_rank_zero(fabric, checkpoints.load, folder.path, self.recipe, self.batches.steps):
             self.restore(*found)
             steps = self.recipe.epochs * self.batches.steps
             self.progress.say(f"{folder.path}: going on after step {self.step} of {steps}")
+        if len(data.train) < asked:
+            self.progress.say(f"train_images is {asked:,}, and there are {len(data.train):,}: all are trained on")
+        on_rank_zero(fabric, folder.add_session, environment(fabric.device, fabric.world_size, about))
         return None
 
     def save(self) -> None:
@@ -271,17 +278,19 @@ class Trainer:
 
     def restore(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
         """Go to the place in the run that a checkpoint holds."""
-        average = self.average.model if self.average else None
+        average, place = self.average.model if self.average else None, from_dict(State, state)
+        metrics = {"loss": self.mean_loss, "top1": self.top1}
+        sums = {f"metrics.{name}.{key}": (m, key) for name, m in metrics.items() for key in m.metric_state}
+        if missing := sums.keys() - tensors.keys():
+            raise RunError(f"the checkpoint has no {', '.join(sorted(missing))}")
         checkpoints.unpack(tensors, self.model, self.optimizer, average)
-        self.step = self.saved = state["step"]
-        self.history = [Epoch(**row) for row in state["history"]]
-        self.clock = Clock(self.fabric.device, state["seconds"], state["waited"], state.get("joules"))
+        self.step, self.saved, self.history = place.step, place.step, place.history
+        self.clock = Clock(self.fabric.device, place.seconds, place.waited, place.joules)
         if self.average:
-            self.average.count = state["averaged"]
-        for name, metric in {"loss": self.mean_loss, "top1": self.top1}.items():
-            if self.fabric.is_global_zero:  # which carries the sums of all processes
-                for key in metric.metric_state:
-                    setattr(metric, key, tensors[f"metrics.{name}.{key}"].to(self.fabric.device))
+            self.average.count = place.averaged
+        if self.fabric.is_global_zero:  # which carries the sums of all processes
+            for name, (metric, key) in sums.items():
+                setattr(metric, key, tensors[name].to(self.fabric.device))
 
     def finish(self) -> dict:
         """Write weights and metrics; returns the metrics."""
@@ -303,7 +312,7 @@ class Trainer:
             peak_memory_gb=torch.cuda.max_memory_allocated(self.fabric.device) / 1e9 if on_gpu else None,
         )
         labels = {"classes": self.data.classes, "mean": self.data.mean, "std": self.data.std}
-        on_rank_zero(self.fabric, self.folder.finish, self.final_model, self.recipe, labels, known(metrics))
+        on_rank_zero(self.fabric, self.folder.finish, self.final_model, self.recipe, labels, metrics)
         return known(metrics)
 
 

@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
-import safetensors.torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from inception_lab.common.checks import RunError
+from inception_lab.common.schema import from_dict
 from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.models import zoo
+from inception_lab.training import tensors
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.state import Labels
 
 HEADS = ("aux1.", "aux2.")  # what the names of the auxiliary heads' weights begin with
 
@@ -29,25 +30,24 @@ def load_model(folder: str | Path) -> tuple[nn.Module, dict]:
 
     The second part has `recipe` (a Recipe), `classes`, `mean` and `std` (of images from 0 to 1). Weights that were
     kept in half precision come back in single precision; where the heads were not kept, the network has none.
-    Raises RunError for a folder without finished weights, and for weights that are truncated or no run's.
+    Raises RunError for a folder without finished weights, and for weights that are damaged or no run's.
     """
     path = Path(folder) / "model.safetensors"
     if not Path(folder).exists():
         raise RunError(f"{folder} does not exist: a run folder is wanted, as `inception-lab train` makes")
     if not path.exists():
         raise RunError(f"{folder} has no model.safetensors: it is no run folder, or its run is not finished")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise RunError(f"{path} is truncated or holds no weights ({error})") from error
+    weights, metadata = tensors.read(path, "holds no weights")
     if "recipe" not in metadata:
         raise RunError(f"{path} does not come from a run of this library: it names no recipe")
-    about = {key: value if key == "recipe" else json.loads(value) for key, value in metadata.items()}
-    about["recipe"] = Recipe.from_json(about["recipe"])
-    weights, options = safetensors.torch.load_file(path), about["recipe"].options
-    model = zoo.build(about["recipe"].network, len(about["classes"]), **options)
-    if getattr(model, "heads", None) and not any(name.startswith(HEADS) for name in weights):
-        model = zoo.build(about["recipe"].network, len(about["classes"]), **options | {"aux": False})
-    model.load_state_dict(weights)
+    try:
+        about = {key: value if key == "recipe" else json.loads(value) for key, value in metadata.items()}
+        from_dict(Labels, about)
+        about["recipe"] = recipe = Recipe.from_json(about["recipe"])
+        model = zoo.build(recipe.network, len(about["classes"]), **recipe.options)
+        if getattr(model, "heads", None) and not any(name.startswith(HEADS) for name in weights):
+            model = zoo.build(recipe.network, len(about["classes"]), **recipe.options | {"aux": False})
+        model.load_state_dict(weights)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise RunError(f"{path} is not what a run of this library writes: {error}") from error
     return model.eval(), about

@@ -25,7 +25,7 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.evaluation import STUDIES, Study, compare, read_study, run_study, study_run, study_table
-from inception_lab.evaluation.study_table import COLUMNS, OBJECT_SCALES
+from inception_lab.evaluation.study_table import COLUMNS, LATER, OBJECT_SCALES
 from inception_lab.models import zoo
 from inception_lab.training.optimization import learning_rate
 from inception_lab.training.recipes import RECIPES, Recipe
@@ -78,7 +78,8 @@ def assert_record(path, study):
     frame = read_study(path)
     kinds = {int: "int64", float: "float64", str: "str"}
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == {c: kinds[kind] for c, kind in COLUMNS.items()}
-    assert path.read_bytes().decode().splitlines()[0] == ",".join(COLUMNS)
+    header = path.read_bytes().decode().splitlines()[0].split(",")
+    assert header == [name for name in COLUMNS if name in header] and set(COLUMNS) - set(header) <= set(LATER)
     assert list(frame["arm"].drop_duplicates()) == list(study.arms)
     for row in frame.itertuples():
         recipe = Recipe.from_json(row.recipe)
@@ -566,3 +567,16 @@ def test_the_schedules_differ_and_cost_the_same():
     assert len({(r.network, r.epochs, r.batch, r.train_images) for r in recipes}) == 1
     rates = {tuple(learning_rate(r, step, 62) for step in range(248)) for r in recipes}
     assert len(rates) == 3 and recipes[3].averaging == "polyak" and recipes[3].average_from == recipes[3].epochs / 2
+
+
+# --- threads ------------------------------------------------------------------------------------------------
+
+
+def test_rows_tell_their_threads_and_older_records_are_read_without(done):
+    path = done / "tiny.csv"
+    assert (read_study(path)["threads"] == 1).all()
+    old = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns="threads")
+    old.iloc[:3].to_csv(path, index=False, lineterminator="\n")
+    assert read_study(path)["threads"].isna().all()
+    rows = quietly(TINY, path)  # which adds the row that is missing
+    assert list(rows["threads"].isna()) == [True] * 3 + [False]

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from inception_lab import build
+from inception_lab.models import AuxiliaryHead, ConvUnit, Design, GoogLeNet, Inception, Widths
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import MAY_CHANGE, PAPER, RECIPES, Recipe, find
 
@@ -142,7 +143,7 @@ def test_settings_have_the_types_of_their_fields():
         ("epochs", "a setting must be key=value, got 'epochs'"),
         ("epoch=3", "did you mean 'epochs'"),
         ("epochs=many", "epochs must be a whole number, got 'many'"),
-        ("nesterov=yes", "nesterov must be true or false, got 'yes'"),
+        ("nesterov=maybe", "nesterov must be true or false, got 'maybe'"),
         ("epochs.x=3", "epochs has no parts"),
         ("options=3", "options must be an object, got 3"),
     ],
@@ -150,6 +151,52 @@ def test_settings_have_the_types_of_their_fields():
 def test_a_wrong_setting_is_named(setting, message):
     with pytest.raises(ValueError, match=message):
         RECIPES["cifar10"].with_settings([setting])
+
+
+WORDS = {True: ("true", "True", "YES", "on", "1"), False: ("false", "FALSE", "no", "Off", "0")}
+
+
+@pytest.mark.parametrize("value, word", [(value, word) for value, words in WORDS.items() for word in words])
+def test_words_that_say_yes_or_no_are_understood(value, word):
+    settings = [f"nesterov={word}", f"options.aux={word}", f"options.separable={word}"]
+    recipe = RECIPES["cifar10"].with_settings(settings)
+    assert recipe.nesterov is value and recipe.options == {"aux": value, "separable": value}
+
+
+@pytest.mark.parametrize("option", ["aux", "bias", "residual", "separable", "transform_input", "aux_logits"])
+@pytest.mark.parametrize("word", ["maybe", "2", "nein", ""])
+def test_another_word_for_an_option_is_refused(option, word):
+    with pytest.raises(ValueError, match=rf"options\.{option} must be true or false, got '{word}'"):
+        RECIPES["cifar10"].with_settings([f"options.{option}={word}"])
+
+
+@pytest.mark.parametrize("value", ["no", "false", "", 0, 1, [False]])
+def test_networks_take_no_text_for_yes_or_no(value):
+    for make in (
+        lambda: build("googlenet", aux=value),
+        lambda: build("googlenet", bias=value),
+        lambda: build("inception-v3", aux_logits=value),
+        lambda: GoogLeNet(aux=value),
+        lambda: Design(residual=value),
+        lambda: Design(transform_input=value),
+        lambda: Inception(8, Widths(1, 1, 1, 1, 1, 1), separable=value),
+        lambda: ConvUnit(3, 4, 1, bias=value),
+        lambda: ConvUnit(3, 4, 1, batch_norm=value),
+        lambda: AuxiliaryHead(8, 2, adaptive=value),
+    ):
+        with pytest.raises(ValueError, match=r"must be true or false, got "):
+            make()
+
+
+def test_numpys_yes_and_no_are_yes_and_no():
+    assert not GoogLeNet(aux=np.bool_(False)).heads and build("googlenet-uva", aux=None) is not None
+
+
+@pytest.mark.parametrize("content", [b"\x80\x81\xff", b"", b"[" * 100_000, b'{"name": 3, "network": "googlenet"}'])
+def test_a_file_that_is_no_recipe_is_named(content, tmp_path):
+    (tmp_path / "recipe.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"recipe\.json cannot be read as a recipe: "):
+        find(str(tmp_path / "recipe.json"))
 
 
 def test_differences_leave_out_what_changes_no_weight():

@@ -6,6 +6,7 @@ import random
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import killing
 import pytest
@@ -17,8 +18,12 @@ from tiny import history, quietly
 
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
+from inception_lab.data import datasets
 from inception_lab.data.shapes import Shapes
+from inception_lab.evaluation.inference import predict
 from inception_lab.training import checkpoints
+from inception_lab.training import tensors as tensor_files
+from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -122,8 +127,8 @@ def test_killed_at_each_step_of_writing_it_ends_bit_equal(tmp_path):
         assert_same_run(undisturbed, out)
         shutil.rmtree(out)
     # Opening, writing, syncing, renaming, syncing the folder: five for each of seven files, one for the older
-    # checkpoint, two for deleting.
-    assert fatal - 1 == 5 * 7 + 1 + 2
+    # checkpoint, two for deleting checkpoints, one for the lock.
+    assert fatal - 1 == 5 * 7 + 1 + 3
     assert checkpoint_lost == 1  # between the two renames
 
 
@@ -322,6 +327,178 @@ def test_strides_of_the_optimizers_state_come_back(tmp_path):
     assert tensors["s"].item() == 3 and state == {"recipe": tiny.recipe().to_json(), "step": 1}
 
 
+# --- a bit that has changed ---------------------------------------------------------------------------------
+
+
+def flipped(path, chance, places=60):
+    """The file's contents with one bit changed: in what its header says of the checksum, and elsewhere."""
+    content = path.read_bytes()
+    word = content.index(b"checksum of the file")
+    for place in (*range(8), *range(word, word + 100, 3), *(chance.randrange(len(content)) for _ in range(places))):
+        changed = bytearray(content)
+        changed[place] ^= 1 << chance.randrange(8)
+        yield bytes(changed)
+
+
+def test_a_flipped_bit_in_a_checkpoint_is_noticed_wherever_it_is(stopped):
+    out, recipe = stopped
+    path = out / checkpoints.NEWEST
+    for content in flipped(path, random.Random(0)):
+        path.write_bytes(content)
+        message = r"checkpoint.safetensors is (damaged|truncated).*checkpoint-before.safetensors is whole \(step 4\)"
+        with pytest.raises(RunError, match=message):
+            checkpoints.load(out, recipe)
+    sessions = (out / "environment.json").read_bytes()
+    refused(out, recipe, "delete checkpoint.safetensors to go on from there")
+    assert (out / "environment.json").read_bytes() == sessions
+
+
+def test_a_flipped_bit_in_the_weights_of_a_run_is_noticed(tmp_path):
+    quietly(tiny.recipe(epochs=1), tmp_path)
+    path = tmp_path / "model.safetensors"
+    for content in flipped(path, random.Random(1), places=30):
+        path.write_bytes(content)
+        with pytest.raises(RunError, match="model.safetensors is (damaged|truncated)"):
+            load_model(tmp_path)
+
+
+def test_files_without_a_checksum_are_read(stopped, tmp_path):
+    out, recipe = stopped
+    for path in out.glob("checkpoint*"):
+        tensors, metadata = tensor_files.read(path)
+        save_file(tensors, path, metadata)
+        assert b"checksum" not in path.read_bytes()
+    resume(out, recipe)
+    quietly(recipe, tmp_path / "undisturbed")
+    assert_same_run(tmp_path / "undisturbed", out)
+
+
+# --- forged or foreign --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"step": -1}, "step must be from 0"),
+        ({"step": 10**9}, "step must be at most 8"),
+        ({"step": 8}, "history must have the 2 epochs before step 8"),
+        ({"step": "5"}, "step must be a whole number, got '5'"),
+        ({"step": None}, "step must be a whole number, got None"),
+        ({"history": {}}, "history must be a list"),
+        ({"history": [{}]}, "epoch is missing"),
+        ({"history": []}, "history must have the 1 epochs"),
+        ({"seconds": "long"}, "seconds must be a number"),
+        ({"averaged": 1.5}, "averaged must be a whole number"),
+        ({"recipe": 7}, "recipe must be a text"),
+        ({"recipe": "{}"}, "must have the keys"),
+    ],
+)
+def test_a_forged_state_is_named(stopped, change, message):
+    out, recipe = stopped
+    (out / checkpoints.BEFORE).unlink()
+    tensors, state = checkpoints.read(out / checkpoints.NEWEST)
+    metadata = {"format": checkpoints.FORMAT, "state": json.dumps(state | change), "strides": "{}"}
+    files.write(out / checkpoints.NEWEST, tensor_files.to_bytes(tensors, metadata))
+    refused(out, recipe, rf"checkpoint.safetensors is no place in this run: .*{message}")
+    assert len(json.loads((out / "environment.json").read_text())["sessions"]) == 1
+
+
+@pytest.mark.parametrize("name, key", [("state", "[1]"), ("state", "{"), ("strides", '{"x": [1]}'), ("strides", "3")])
+def test_forged_metadata_are_named(stopped, name, key):
+    out, recipe = stopped
+    tensors, state = checkpoints.read(out / checkpoints.NEWEST)
+    metadata = {"format": checkpoints.FORMAT, "state": json.dumps(state), "strides": "{}"} | {name: key}
+    files.write(out / checkpoints.NEWEST, tensor_files.to_bytes(tensors, metadata))
+    refused(out, recipe, r"checkpoint.safetensors (has metadata that cannot be read|is no place in this run)")
+
+
+def test_tensors_that_do_not_fit_are_named(stopped):
+    out, recipe = stopped
+    tensors, state = checkpoints.read(out / checkpoints.NEWEST)
+    del state["recipe"]
+    for name, other in (("metrics.loss.weight", None), ("optimizer.0.momentum_buffer", torch.zeros(3))):
+        forged = {n: other if n == name else t for n, t in tensors.items() if n != name or other is not None}
+        checkpoints.save(out, recipe, forged, state)
+        refused(out, recipe, f"the checkpoint .*{name}")
+
+
+METRICS = dict(val_loss=1, val_top1_error=2, val_top5_error=3, averaged=False, parameters=4, epochs=2, steps=8)
+METRICS |= dict(seconds=1, images_per_second=1, waiting_percent=0)
+
+
+@pytest.mark.parametrize(
+    "name, content, message",
+    [
+        ("metrics.json", '{"accuracy": 0.9}', "val_loss is missing"),
+        ("metrics.json", "[]", "it must be an object"),
+        ("metrics.json", json.dumps(METRICS | {"epochs": "2"}), "epochs must be a whole number"),
+        ("metrics.json", json.dumps(METRICS | {"epochs": 9}), "is of another run: it tells of 9 epochs"),
+        ("metrics.json", json.dumps(METRICS), "is truncated or holds no weights"),
+        ("environment.json", "{}", "sessions is missing"),
+        ("environment.json", '{"sessions": [3]}', r"sessions\[0\] must be an object, got 3"),
+        ("environment.json", '{"sessions": [{"started": "now"}]}', "device is missing"),
+        ("recipe.json", "\x00", "must be JSON"),
+    ],
+)
+def test_a_foreign_file_is_named_and_nothing_deleted(stopped, name, content, message):
+    out, recipe = stopped
+    (out / name).write_text(content)
+    file = "model.safetensors" if "weights" in message else name
+    refused(out, recipe, f"{file}.*{message}")
+    assert checkpoints_in(out) == ["checkpoint-before.safetensors", "checkpoint.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["recipe.json", "metrics.json", "environment.json"])
+def test_a_binary_file_is_named(stopped, name):
+    out, recipe = stopped
+    (out / name).write_bytes(b"\x80\x81\xff")
+    refused(out, recipe, f"{name} cannot be read")
+
+
+@pytest.mark.parametrize("cells", ["1,2", "x,4,0.1,1,1,1,1,1,1,1,1", "1,-4,0.1,1,1,1,1,1,1,1,1"])
+def test_a_foreign_history_is_named(stopped, cells):
+    out, _ = stopped
+    path = out / "history.csv"
+    path.write_text(path.read_text().splitlines()[0] + f"\n{cells}\n")
+    with pytest.raises(RunError, match="history.csv cannot be read"):
+        _ = RunFolder(out).history
+
+
+def test_the_history_is_read_as_it_was_written(stopped):
+    out, _ = stopped
+    (row,) = RunFolder(out).history
+    assert (row.epoch, row.step, row.watt_hours) == (1, 4, None) and row.train_loss == history(out)[0]["train_loss"]
+
+
+def test_recorded_runs_without_checksums_are_read():
+    for folder in Path(files.data_folder() / "runs").glob("*/"):
+        run = RunFolder(folder)
+        assert run.metrics and run.sessions and len(run.history) == run.recipe.epochs
+        load_model(folder)
+
+
+# --- two processes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"resume": False}])
+def test_a_second_process_is_told_that_another_trains(stopped, options, tmp_path):
+    out, recipe = stopped
+    held = RunFolder(out)
+    held.lock.acquire()
+    refused(out, recipe, f"another process trains in {out}", **options)
+    held.release()
+    resume(out, recipe)
+    quietly(recipe, tmp_path / "undisturbed")
+    assert_same_run(tmp_path / "undisturbed", out)
+
+
+def test_the_lock_of_a_killed_process_holds_nobody(stopped, tmp_path):
+    out, recipe = stopped
+    (out / "training.lock").touch()
+    resume(out, recipe)
+    assert names_in(out) == KEPT
+
+
 # --- the command --------------------------------------------------------------------------------------------
 
 
@@ -379,6 +556,46 @@ def test_a_folder_with_broken_files_is_refused_or_they_are_left_out(tmp_path, mo
     assert cli.main(evaluating) == 2 and cli.main([*evaluating, "--skip-broken"]) == 0
     environment = json.loads((tmp_path / "runs" / "tiny" / "environment.json").read_text())
     assert environment["sessions"][0]["data"]["train_images"] == 8
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    """A folder named shapes with 24 images to train on, in a folder that is the working folder too."""
+    place = tmp_path / "shapes"
+    for split, images in {"train": 24, "val": 8}.items():
+        drawn = Shapes(split, size=16, length=images)
+        for number, (image, label) in enumerate(drawn):
+            folder = place / split / drawn.classes[label % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    monkeypatch.setattr(files, "data_folder", lambda: tmp_path)
+    monkeypatch.chdir(place)
+    return place
+
+
+@pytest.mark.parametrize("given", [".", "../shapes", "{place}"])
+def test_a_folder_has_a_name_that_means_no_tier(pictures, given, monkeypatch, capsys, tmp_path):
+    from inception_lab.training.trainer import train
+
+    recipe, run = tiny.recipe(batch=8, epochs=1, train_images=1000, augmentation="flip"), tmp_path / "run"
+    train(recipe, run, data=given.format(place=pictures), accelerator="cpu", devices=1)
+    assert "train_images is 1,000, and there are 24: all are trained on" in capsys.readouterr().out
+    assert RunFolder(run).recipe.data == "shapes/" and RunFolder(run).recipe.train_images == 1000
+    (session,) = RunFolder(run).sessions
+    assert (session["data"]["name"], session["data"]["train_images"]) == ("shapes/", 24)
+    with pytest.raises(ValueError, match="data must say where the images are: .* a folder named 'shapes'"):
+        predict(run, progress=False, accelerator="cpu")
+    assert len(predict(run, str(pictures), progress=False, accelerator="cpu").labels) == 8
+    monkeypatch.chdir(tmp_path)
+    assert len(predict(run, progress=False, accelerator="cpu").labels) == 8  # found as a folder, not as the tier
+
+
+def test_names_of_data_are_never_empty():
+    names = {"shapes": "shapes", "cifar10": "cifar10", "/a/cifar10": "cifar10/", "/a/b/": "b", "a/..": Path.cwd().name}
+    assert {given: datasets.stored_name(given) for given in names} == names
+    assert datasets.stored_name("/") == "root" and datasets.stored_name(Path("shapes")) == "shapes/"
+    old = tiny.recipe(data="cifar10")
+    assert replace(old, data="cifar10/").differences(old) == []  # of a run that an older version began
 
 
 @pytest.mark.parametrize(
