@@ -128,7 +128,7 @@ def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """p of n comparisons, corrected for their number (Holm 1979): the smallest times n, the next times n − 1, and so on."""
+    """p of n comparisons, corrected for their number (Holm 1979): the smallest times n, the next times n − 1, … ."""
     order, corrected = np.argsort(p), np.empty(len(p))
     corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
     return corrected
