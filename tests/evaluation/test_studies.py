@@ -25,7 +25,7 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.evaluation import STUDIES, Study, compare, read_study, run_study, study_run, study_table
-from inception_lab.evaluation.study_table import COLUMNS, OBJECT_SCALES
+from inception_lab.evaluation.study_table import COLUMNS, LATER, OBJECT_SCALES
 from inception_lab.models import zoo
 from inception_lab.training.optimization import learning_rate
 from inception_lab.training.recipes import RECIPES, Recipe
@@ -78,7 +78,8 @@ def assert_record(path, study):
     frame = read_study(path)
     kinds = {int: "int64", float: "float64", str: "str"}
     assert {name: str(kind) for name, kind in frame.dtypes.items()} == {c: kinds[kind] for c, kind in COLUMNS.items()}
-    assert path.read_bytes().decode().splitlines()[0] == ",".join(COLUMNS)
+    header = path.read_bytes().decode().splitlines()[0].split(",")
+    assert header == [name for name in COLUMNS if name in header] and set(COLUMNS) - set(header) <= set(LATER)
     assert list(frame["arm"].drop_duplicates()) == list(study.arms)
     for row in frame.itertuples():
         recipe = Recipe.from_json(row.recipe)
@@ -196,6 +197,26 @@ def test_error_by_scale_is_that_of_the_images_of_each_scale(shapes):
         name: pytest.approx(100 * np.mean(values), abs=1e-3) for name, values in wrong.items()
     }
     assert row["val_top1_error"] == pytest.approx(100 * np.mean(list(itertools.chain(*wrong.values()))), abs=1e-3)
+
+
+def test_the_training_images_are_evaluated_as_they_are_with_the_final_weights(shapes):
+    row = read_study(shapes / "tiny-shapes.csv").iloc[0]
+    model, about = load_model(shapes / "tiny-shapes" / "plain-0")
+    data = datasets.load("shapes", "train", size=tiny.SIZE, length=64)
+    images, labels = data.batch(range(64))
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (about["mean"], about["std"]))
+    with torch.no_grad():
+        wrong = model((images / 255 - mean) / std).argmax(1) != labels
+    assert row["train_eval_top1_error"] == 100 * wrong.float().mean().item()
+
+
+def test_records_of_before_a_column_was_added_stay_readable_and_take_new_rows(done):
+    path = done / "tiny.csv"
+    lines = pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=list(LATER))
+    lines[lines["seed"] == "0"].to_csv(path, index=False, lineterminator="\n")
+    old = read_study(path)
+    assert list(old) == list(COLUMNS) and old["train_eval_top1_error"].isna().all()
+    assert len(quietly(TINY, path)) == 4 and path.read_text().startswith(",".join(COLUMNS))
 
 
 def test_error_by_scale_needs_shapes(finished):
