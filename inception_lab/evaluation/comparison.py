@@ -148,7 +148,7 @@ def verdicts(table: pd.DataFrame) -> str:
         verdict = f"{'clear' if row['clear'] else 'not clear'}, p = {row['p_corrected']:.2g} corrected"
         if np.isnan(row["p_corrected"]):
             verdict = f"no verdict: {row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
-        told = " ".join(name) if isinstance(name, tuple) else name
+        told = " ".join(name).strip() if isinstance(name, tuple) else name
         bound = "" if np.isnan(row["low"]) else f", {bound} with 95 % confidence"
         lines.append(f"{told}: {effect} {row['against']}{bound}: {verdict}")
     return "\n".join(lines)
