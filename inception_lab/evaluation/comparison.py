@@ -100,14 +100,18 @@ def compare(
 def paired(values: np.ndarray, theirs: np.ndarray, scale: str) -> tuple[float, float, float, float]:
     """The mean ratio or difference of paired values, the ends of its 95 % interval, and p; NaN where it takes more."""
     differences = np.log(values) - np.log(theirs) if scale == "ratio" else values - theirs
-    back = np.exp if scale == "ratio" else float
-    if len(differences) < 2:
-        return (back(differences[0]) if len(differences) else np.nan), np.nan, np.nan, np.nan
-    if np.ptp(differences) == 0:  # no spread to divide by
-        return *[back(differences[0])] * 3, float(differences[0] == 0)
-    test = ttest_1samp(differences, 0)
-    low, high = test.confidence_interval(0.95)
-    return back(differences.mean()), back(low), back(high), float(test.pvalue)
+    found = [np.nan] * 3  # mean, low, high
+    p = np.nan
+    if len(differences):
+        found[0] = differences.mean()
+    if len(differences) > 1 and np.ptp(differences) == 0:  # no spread to divide by
+        found, p = [found[0]] * 3, float(found[0] == 0)
+    elif len(differences) > 1:
+        test = ttest_1samp(differences, 0)
+        interval, p = test.confidence_interval(0.95), float(test.pvalue)
+        found = [found[0], float(interval.low), float(interval.high)]
+    mean, low, high = map(float, np.exp(found) if scale == "ratio" else found)
+    return mean, low, high, p
 
 
 def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
