@@ -161,15 +161,17 @@ def run_study(args: Namespace) -> None:
     """Compare networks or recipes over several seeds. What of the study has not been trained yet is trained. It can be
     stopped and called again, and several processes may train different arms side by side. --set changes all arms, and
     needs --out."""
-    from inception_lab.evaluation import compare, run_study, studies
+    from inception_lab.evaluation import compare, run_study, studies, verdicts
 
     if args.name is None:
         print(studies.overview())
         return
     study = studies.find(args.name).with_settings(args.set)
     frame = run_study(study, **chosen(args, "seeds arms out runs data progress"))
-    print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the difference:")
-    print(two_decimals(compare(frame).reset_index()))
+    scale = "ratio" if (frame["val_top1_error"] > 0).all() else "points"
+    table = compare(frame, scale=scale)
+    print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the {scale}:")
+    print(two_decimals(table.reset_index()), verdicts(table), sep="\n")
 
 
 def evaluate_runs(args: Namespace) -> None:

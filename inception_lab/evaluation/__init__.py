@@ -4,9 +4,9 @@ predict("runs/cifar10", crops=10).error(5)            # or recorded_run("shapes-
 compare(read_study("kernels"))
 """
 
-from inception_lab.evaluation.comparison import compare
+from inception_lab.evaluation.comparison import compare, holm, together, verdicts
 from inception_lab.evaluation.inference import predict
-from inception_lab.evaluation.predictions import Predictions, average, ladder
+from inception_lab.evaluation.predictions import Predictions, average, ladder, mcnemar
 from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs
 from inception_lab.evaluation.scaling import forecast
 from inception_lab.evaluation.studies import STUDIES, Study
@@ -21,11 +21,15 @@ __all__ = [
     "average",
     "compare",
     "forecast",
+    "holm",
     "ladder",
+    "mcnemar",
     "predict",
     "read_study",
     "recorded_predictions",
     "recorded_run",
     "recorded_runs",
     "run_study",
+    "together",
+    "verdicts",
 ]

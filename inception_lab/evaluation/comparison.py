@@ -1,84 +1,158 @@
-"""What the runs of a study say: the mean of each arm, and whether it differs from a baseline's by more than chance."""
+"""What the runs of a study say: the mean of each arm, and whether it differs from a baseline's by more than chance.
 
-import warnings
+One rule for every verdict of the course (notebook 01 states it for readers):
+
+1. The scale is fixed before the runs are seen. What has a natural zero (an error, a loss, a time) is compared as a
+   ratio, by its logarithm, as its spread between runs grows with its size; what may be negative (a gap between two
+   errors) as a difference in points.
+2. Runs of one seed share their images' order, and arms of one architecture their first weights: runs are paired.
+3. p is corrected over all comparisons that are shown together (Holm).
+4. A verdict takes at least 5 seeds. Below that there is none, however far apart the arms are.
+5. What is not clear is told as a bound: how large the difference may still be. It is never called equal.
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_1samp
 
 from inception_lab.common.checks import check_one_of
-from inception_lab.evaluation.study_table import COLUMNS
 
-SMALLEST_SAMPLE = 3  # seeds of both arms, below which no difference is called clear
+SMALLEST_SAMPLE = 5  # shared seeds, below which there is no verdict
+LEVEL = 0.05  # of p, corrected
 
 
 @dataclass(frozen=True)
 class ArmComparison:
-    """One row of `compare`: an arm, and how the mean of a column over its seeds differs from the baseline's."""
+    """One row of `compare`: an arm, and how a column of its runs differs from that of another arm's."""
 
     arm: str
     parameters: int
     macs: int
-    seeds: int  # how many
-    mean: float
+    mean: float  # this and the deviation: over all runs of the arm
     sd: float  # of single runs, with n − 1
-    difference: float  # mean − the baseline's mean
-    low: float  # this and `high`: its 95 % interval; NaN for the baseline, and for a single seed
+    against: str  # the other arm; empty for what is only compared with
+    seeds: int  # that both arms have; its own where it is not compared
+    effect: float  # in the table `ratio` or `difference`: the mean over these seeds of arm : other or arm − other
+    low: float  # this and `high`: its 95 % interval, for this row alone; NaN for a single seed
     high: float
-    clear: bool  # SMALLEST_SAMPLE seeds or more of both arms, and the interval does not hold 0
+    p: float  # of this row alone: how often equal arms would differ as much
 
 
-def compare(frame: pd.DataFrame, column: str = "val_top1_error", baseline: str | None = None) -> pd.DataFrame:
-    """Compare the arms of a study: a DataFrame with one row per arm and the columns of ArmComparison.
+def compare(
+    frame: pd.DataFrame,
+    column: str = "val_top1_error",
+    baseline: str | dict[str, str] | None = None,
+    scale: str = "ratio",
+) -> pd.DataFrame:
+    """Compare the arms of a study by the rule above: a DataFrame with one row per arm.
 
-    frame: what `read_study` gives. column: what to compare. baseline: an arm, by default the first. The interval is
-    Welch's, by Student's t, as the arms' spreads may differ.
+    frame: what `read_study` gives. column: what to compare. baseline: the arm that all others are compared with, by
+    default the first; or a dictionary from each arm to the one that it is compared with. scale: "ratio" or "points".
+    The columns are those of ArmComparison, with `ratio` (a geometric mean) or `difference` for its effect, then
+    `p_corrected` (by Holm over the table) and `clear`: at least SMALLEST_SAMPLE seeds, and p_corrected below LEVEL.
 
-    clear: with other seeds the difference would most likely have the same sign. It does not say that the difference is
-    large, nor that it would be there with another recipe, budget or other validation images, which all runs share.
-    Each interval stands for itself: of 20 comparisons between equal arms, one is expected to come out clear. Not clear
-    does not mean equal: three seeds see only differences that are several times the spread. And t takes the errors of
-    runs to be normally distributed, which so few runs cannot show.
+    The interval and p are those of Student's t for paired values. A clear difference would most likely have the same
+    sign with other seeds. It need not be large, nor be there with another recipe, budget or other validation images,
+    which all runs share.
 
-    Runs of one seed share the order of the images, and arms of one architecture their first weights. The interval
-    is unpaired all the same: pairs would leave n − 1 degrees of freedom instead of up to 2 (n − 1), which for
-    3 seeds widens the interval more than a weak common part of the runs narrows it. If runs of one seed do err
-    together, it is wider than need be.
-
-    Raises ValueError for an unknown column or arm, and for a column without a number for every run.
+    Raises ValueError for an unknown column, arm or scale, for a column without a number for every run, and for a
+    ratio of numbers that are not above 0.
     """
-    check_one_of("column", column, [name for name in frame.columns if COLUMNS.get(name) in (int, float)])
+    check_one_of("column", column, list(frame.select_dtypes("number")))
+    check_one_of("scale", scale, ("ratio", "points"))
     if frame[column].isna().any():
         raise ValueError(f"column must have a number for every run, which {column!r} has not")
-    arms = {str(arm): rows for arm, rows in frame.groupby("arm", sort=False)}
+    if scale == "ratio" and (frame[column] <= 0).any():
+        raise ValueError(
+            f'scale must be "points" where a number is not above 0, as {frame[column].min():g} in {column!r}'
+        )
+    arms = {str(arm): rows.set_index("seed") for arm, rows in frame.groupby("arm", sort=False)}
     baseline = next(iter(arms)) if baseline is None else baseline
-    check_one_of("baseline", baseline, arms)
-    theirs = arms[baseline][column]
+    others = baseline if isinstance(baseline, dict) else {arm: baseline for arm in arms if arm != baseline}
+    for arm in [*others, *others.values(), *([baseline] if isinstance(baseline, str) else [])]:
+        check_one_of("baseline", arm, arms)
     table = []
     for arm, rows in arms.items():
-        values = rows[column]
-        low, high = (np.nan, np.nan) if arm == baseline else welch_interval(values, theirs)
+        values, other = rows[column], others.get(arm, "")
+        theirs = arms[other][column] if other else values.iloc[:0]
+        shared = values.index.intersection(theirs.index)
+        effect, low, high, p = paired(values[shared].to_numpy(), theirs[shared].to_numpy(), scale)
         row = ArmComparison(
             arm=arm,
             parameters=rows["parameters"].iloc[0],
             macs=rows["macs"].iloc[0],
-            seeds=len(values),
             mean=values.mean(),
             sd=values.std(),
-            difference=values.mean() - theirs.mean(),
+            against=other,
+            seeds=len(shared) if other else len(values),
+            effect=effect,
             low=low,
             high=high,
-            clear=min(len(values), len(theirs)) >= SMALLEST_SAMPLE and bool(low > 0 or high < 0),
+            p=p,
         )
         table.append(row)
-    return pd.DataFrame(table).set_index("arm")
+    name = "ratio" if scale == "ratio" else "difference"
+    return with_verdict(pd.DataFrame(table).set_index("arm").rename(columns={"effect": name}))
 
 
-def welch_interval(values: pd.Series, theirs: pd.Series) -> tuple[float, float]:
-    """The 95 % interval of the difference of two means by Welch's t; NaN where one of them is of a single value."""
-    if min(len(values), len(theirs)) < 2:
-        return np.nan, np.nan
-    with warnings.catch_warnings(action="ignore"):  # runs that are all equal have no spread to divide by
-        interval = ttest_ind(values, theirs, equal_var=False).confidence_interval(0.95)
-    return interval.low, interval.high
+def paired(values: np.ndarray, theirs: np.ndarray, scale: str) -> tuple[float, float, float, float]:
+    """The mean ratio or difference of paired values, the ends of its 95 % interval, and p; NaN where it takes more."""
+    differences = np.log(values) - np.log(theirs) if scale == "ratio" else values - theirs
+    found = [np.nan] * 3  # mean, low, high
+    p = np.nan
+    if len(differences):
+        found[0] = differences.mean()
+    if len(differences) > 1 and np.ptp(differences) == 0:  # no spread to divide by
+        found, p = [found[0]] * 3, float(found[0] == 0)
+    elif len(differences) > 1:
+        test = ttest_1samp(differences, 0)
+        interval, p = test.confidence_interval(0.95), float(test.pvalue)
+        found = [found[0], float(interval.low), float(interval.high)]
+    mean, low, high = map(float, np.exp(found) if scale == "ratio" else found)
+    return mean, low, high, p
+
+
+def together(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Tables of `compare` that are shown together, as one family of comparisons: name → table.
+
+    The names become the first level of the index, and p_corrected and clear are of the whole family. A comparison
+    without a verdict does not count in it.
+    """
+    return with_verdict(pd.concat(tables))
+
+
+def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with p_corrected over its rows, NaN where there is no verdict, and clear: whether it is below LEVEL."""
+    tested = ((table["seeds"] >= SMALLEST_SAMPLE) & table["p"].notna()).to_numpy()
+    corrected = np.full(len(table), np.nan)
+    corrected[tested] = holm(table["p"].to_numpy()[tested])
+    return table.assign(p_corrected=corrected, clear=corrected < LEVEL)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """p of n comparisons, corrected for their number (Holm 1979): the smallest times n, the next times n − 1, … ."""
+    order, corrected = np.argsort(p), np.empty(len(p))
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
+    return corrected
+
+
+def verdicts(table: pd.DataFrame) -> str:
+    """What a table of `compare` or `together` says, in words: one line per comparison, and no "equal" for any.
+
+    A difference that is not clear, or has no verdict, is told as the bounds of its interval.
+    """
+    lines = []
+    for name, row in table[table["against"] != ""].iterrows():
+        if "difference" in row and not np.isnan(row["difference"]):
+            effect, bound = f"{row['difference']:+.2f} points from", f"between {row['low']:+.2f} and {row['high']:+.2f}"
+        else:
+            effect, bound = f"{row['ratio']:.2f} times that of", f"between {row['low']:.2f} and {row['high']:.2f}"
+        verdict = f"{'clear' if row['clear'] else 'not clear'}, p = {row['p_corrected']:.2g} corrected"
+        if np.isnan(row["p_corrected"]):
+            verdict = f"no verdict: {row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
+        told = " ".join(name).strip() if isinstance(name, tuple) else name
+        bound = "" if np.isnan(row["low"]) else f", {bound} with 95 % confidence"
+        lines.append(f"{told}: {effect} {row['against']}{bound}: {verdict}")
+    return "\n".join(lines)

@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import comb
+from typing import NamedTuple
 
 import pandas as pd
 import torch
+from scipy.stats import binomtest
 
 from inception_lab.common.checks import check_whole
 
@@ -190,6 +192,30 @@ def ladder(predictions: Iterable[Predictions], most: int = 100, seed: int = 0) -
     for column in ("top1", "top5"):
         table[f"{column}_change"] = table[f"{column}_error"] - table[f"{column}_error"].iloc[0]
     return table
+
+
+class McNemar(NamedTuple):
+    """Two networks on the same images: what only one of them gets wrong, and how surprising that is."""
+
+    only_first: int  # images that only the first gets wrong
+    only_second: int
+    points: float  # top-1 error of the second minus the first's
+    p: float  # two-sided and exact: of as uneven a split, or more, by tosses of a fair coin
+
+
+def mcnemar(first: Predictions, second: Predictions) -> McNemar:
+    """Whether two networks differ by more than the choice of images explains (McNemar 1947).
+
+    Images that both get right or both get wrong say nothing. Of the others, equal networks would miss as many each,
+    as by tosses of a coin. It tests these two networks: other trainings of the same recipe would differ as well.
+
+    Raises ValueError for predictions of other images.
+    """
+    check_same([first, second], "data", "classes", "labels")
+    wrong, other = (p.predicted != p.labels for p in (first, second))
+    a, b = int((wrong & ~other).sum()), int((other & ~wrong).sum())
+    p = binomtest(a, a + b).pvalue if a + b else 1.0
+    return McNemar(a, b, 100 * (b - a) / len(first.labels), float(p))
 
 
 def choose(things: list, n: int, most: int, seed: int = 0) -> list[tuple]:

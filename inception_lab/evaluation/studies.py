@@ -28,7 +28,7 @@ class Study:
     question: str
     recipe: Recipe
     arms: dict[str, list[str]]
-    seeds: int = 3
+    seeds: int = 5  # the fewest that `compare` gives a verdict for
 
     def __post_init__(self) -> None:
         folders = [folder_name(arm) for arm in self.arms]

@@ -43,6 +43,7 @@ class StudyRow:
     val_loss: float
     train_top1_error: float  # this and the loss: of the last epoch, while the weights changed
     train_loss: float
+    train_eval_top1_error: float  # of the final weights on the training images as they are; known for data "shapes"
     val_top1_error_small: float  # this and the next two: by scale of the object; only known for data "shapes"
     val_top1_error_medium: float
     val_top1_error_large: float
@@ -52,7 +53,7 @@ class StudyRow:
     classes: int
     seconds: float  # of the training loop, without evaluation
     images_per_second: float
-    threads: float  # of each process, as they change the weights' last bits; NaN in rows before version 0.3
+    threads: float  # of each process, as they change the weights' last bits; NaN in the first records
     device: str  # this and what follows: where and when the run was begun
     torch: str
     git_commit: str  # empty where it is not known
@@ -61,7 +62,7 @@ class StudyRow:
 
 
 COLUMNS: dict[str, type] = get_type_hints(StudyRow)
-LATER = {"threads": ""}  # columns that the first records have not, and what stands for them
+LATER = ("threads", "train_eval_top1_error")  # columns that the first records do not have: empty there
 
 
 def shipped_file(name: str) -> Path:
@@ -139,7 +140,9 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
     cost = costs.count(recipe.network, recipe.image_size, num_classes=classes, **recipe.options)
     metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][0]
     last_epoch = RunFolder(folder).history[-1]
-    by_scale = error_by_scale(folder, device) if recipe.data == "shapes" else {}
+    is_drawn = recipe.data == "shapes"
+    by_scale = error_by_scale(folder, device) if is_drawn else {}
+    train_eval = 100 * float(mistakes(folder, "train", device)[0].mean()) if is_drawn else UNKNOWN
     return StudyRow(
         arm=arm,
         seed=recipe.seed,
@@ -150,6 +153,7 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
         val_loss=metrics["val_loss"],
         train_top1_error=last_epoch.train_top1_error,
         train_loss=last_epoch.train_loss,
+        train_eval_top1_error=round(train_eval, 4),
         val_top1_error_small=by_scale.get("small", UNKNOWN),
         val_top1_error_medium=by_scale.get("medium", UNKNOWN),
         val_top1_error_large=by_scale.get("large", UNKNOWN),
@@ -168,17 +172,28 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
     )
 
 
-@torch.no_grad()
 def error_by_scale(folder: str | Path, device: torch.device | str = "cpu") -> dict[str, float]:
     """The top-1 error (per cent) of a finished run on `shapes`, in the bins of OBJECT_SCALES: scale → error.
 
-    It is that of the 2,000 validation images. Raises RunError for a folder without finished weights, ValueError for
-    a run on other data.
+    It is that of the 2,000 validation images. Raises as `mistakes` does.
+    """
+    is_wrong, shapes = mistakes(folder, "val", device)
+    scales = shapes.scenes(range(len(shapes))).scale
+    bins = np.searchsorted(list(OBJECT_SCALES.values()), scales)  # the first bin whose limit is not below the scale
+    return {name: round(100 * float(is_wrong[bins == i].mean()), 4) for i, name in enumerate(OBJECT_SCALES)}
+
+
+@torch.no_grad()
+def mistakes(folder: str | Path, split: str, device: torch.device | str = "cpu") -> tuple[np.ndarray, Shapes]:
+    """Which images a finished run on `shapes` gets wrong, in evaluation mode: bool (N,), and the images.
+
+    split: "val", the 2,000 validation images, or "train", those that it was trained on, without augmentation.
+    Raises RunError for a folder without finished weights, ValueError for a run on other data.
     """
     model, about = load_model(folder)
     recipe, device = about["recipe"], torch.device(device)
     check_one_of("data", recipe.data, ("shapes",))
-    shapes = Shapes("val", size=recipe.image_size, length=2000)
+    shapes = Shapes(split, size=recipe.image_size, length=(recipe.train_images or 10_000) if split == "train" else 2000)
     images_in_memory = datasets.in_memory(shapes)
     data = Data(images_in_memory, images_in_memory, shapes.classes, shapes.mean, shapes.std)
     model.to(device)
@@ -186,7 +201,4 @@ def error_by_scale(folder: str | Path, device: torch.device | str = "cpu") -> di
     for images, labels in in_order(data, recipe, device):
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16-mixed"):
             wrong.append(model(images).argmax(1) != labels)
-    is_wrong = torch.cat(wrong).cpu().numpy()
-    scales = shapes.scenes(range(len(shapes))).scale
-    bins = np.searchsorted(list(OBJECT_SCALES.values()), scales)  # the first bin whose limit is not below the scale
-    return {name: round(100 * float(is_wrong[bins == i].mean()), 4) for i, name in enumerate(OBJECT_SCALES)}
+    return torch.cat(wrong).cpu().numpy(), shapes

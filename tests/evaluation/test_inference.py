@@ -20,7 +20,7 @@ from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.evaluation import inference
 from inception_lab.evaluation.inference import predict
-from inception_lab.evaluation.predictions import Predictions, average, choose, ladder
+from inception_lab.evaluation.predictions import Predictions, average, choose, ladder, mcnemar
 from inception_lab.training.trainer import train
 from inception_lab.training.weights import load_model
 
@@ -560,3 +560,15 @@ def test_the_command_tells_what_is_wrong(command, line, status, message, capsys)
 def test_the_command_takes_no_other_number_of_crops(command, capsys):
     assert command("one --crops 12") == 2
     assert "inception-lab: crops must be one of 1, 10, 144, got 12" in capsys.readouterr().err
+
+
+def test_mcnemar_counts_what_only_one_gets_wrong():
+    right, wrong = [1.0, 0.0], [0.0, 1.0]
+    first = make([wrong] * 8 + [right] * 1 + [wrong] * 2 + [right] * 9, [0] * 20)
+    second = make([right] * 8 + [wrong] * 1 + [wrong] * 2 + [right] * 9, [0] * 20)
+    found = mcnemar(first, second)
+    assert found[:2] == (8, 1) and found.points == -35.0
+    assert found.p == pytest.approx(2 * (1 + 9) / 2**9)  # of nine tosses, one tail or none, in either direction
+    assert mcnemar(second, first).p == found.p and mcnemar(first, first)[:4] == (0, 0, 0.0, 1.0)
+    with pytest.raises(ValueError, match="differ in data"):
+        mcnemar(first, make([right] * 20, [0] * 20, data="others"))
