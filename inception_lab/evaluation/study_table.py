@@ -90,7 +90,7 @@ def read_study(name_or_path: str | Path) -> pd.DataFrame:
         absent = [name for name in LATER if name not in rows]
         if list(rows.columns) != [name for name in COLUMNS if name not in absent]:
             raise ValueError(f"its columns differ in {sorted(set(map(str, rows)) ^ set(COLUMNS)) or 'their order'}")
-        rows = rows.assign(**{name: LATER[name] for name in absent})[list(COLUMNS)]
+        rows = rows.assign(**dict.fromkeys(absent, ""))[list(COLUMNS)]
         floats = [column for column, kind in COLUMNS.items() if kind is float]
         rows = rows.replace({column: {"": "nan"} for column in floats}).astype(COLUMNS)
         for text in rows["recipe"]:
