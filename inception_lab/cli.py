@@ -143,7 +143,7 @@ def train_network(args: Namespace) -> None:
     if args.recipe is None:
         print("\n".join(RECIPES))
         return
-    if args.out and not args.resume:  # a finished run can be read where nothing can be written
+    if args.out and not Path(args.out, "recipe.json").is_file():  # a run that is there may be finished, and only read
         files.check_out(args.out, folder=True)
     options = chosen(args, "data resume skip_broken progress devices nodes")
     metrics = train(recipes.find(args.recipe).with_settings(args.set), args.out, **options)

@@ -20,7 +20,7 @@ def check_out(path: str | Path, name: str = "out", *, folder: bool = False) -> P
     """
     path, kind = Path(path), "folder" if folder else "file"
     try:
-        if path.exists() and path.is_dir() != folder:
+        if os.path.lexists(path) and path.is_dir() != folder:  # a link to nothing is no folder either
             raise ValueError(f"{name} must be a {kind}, got {str(path)!r}")
         place = path if folder else path.parent
         while not place.exists():

@@ -95,6 +95,8 @@ def record(
     name = run.resolve().name if name is None else name
     if not name.isprintable() or name.startswith(".") or not name or set(name) & set("/\\:|"):
         raise ValueError(f"name must be a plain name, not begin with a dot and hold none of / \\ : |, got {name!r}")
+    if not note.isprintable():
+        raise ValueError(f"note must be one line of text, got {note!r}")
     target = into / name
     if not RunFolder(run).metrics:
         raise RunError(f"{run} holds no finished run")
@@ -174,7 +176,8 @@ def recorded_predictions(folder: str | Path, crops: int | None = None, split: st
     found = sorted((Path(folder) / "predictions").glob(f"{split}-{crops or 'whole'}-*.safetensors"))
     if len(found) != 1:
         raise ValueError(
-            f"folder must have one file of predictions for {split}, {crops or 'whole'}; {folder} has {found}"
+            f"folder must have one file of predictions for {split}, {crops or 'whole'}; {folder} has "
+            f"{', '.join(path.name for path in found) or 'none'}"
         )
     path, (tensors, metadata) = found[0], read_tensors(found[0])
     if "labels" not in tensors or not {"probabilities", "top_probabilities"} & tensors.keys():
