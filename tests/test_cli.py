@@ -213,15 +213,22 @@ def test_a_wrong_value_is_told(command, options, place, capsys):
 # --- the terminal ----------------------------------------------------------------------------------------------------
 
 
-def test_an_ascii_terminal_is_given_ascii(monkeypatch):
-    for arguments in (["count", "googlenet"], ["count", "--help"]):
-        monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-        try:
-            assert main(arguments) == 0
-        except SystemExit as exit_status:
-            assert exit_status.code == 0
-        text = sys.stdout.buffer.getvalue()
-        assert b"3x224x224" in text or b"FLOPs are 2 x MACs" in b" ".join(text.split())
+@pytest.fixture
+def ascii_terminal(monkeypatch):
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", terminal)
+    return terminal.buffer
+
+
+def test_an_ascii_terminal_is_given_ascii(ascii_terminal):
+    assert main(["count", "googlenet"]) == 0
+    assert b"3x224x224" in ascii_terminal.getvalue()
+
+
+def test_help_is_given_in_ascii_too(ascii_terminal):
+    with pytest.raises(SystemExit):
+        main(["count", "--help"])
+    assert b"FLOPs are 2 x MACs" in b" ".join(ascii_terminal.getvalue().split())
 
 
 def test_a_closed_pipe_is_met_with_silence(monkeypatch, capsys):
