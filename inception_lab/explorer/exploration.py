@@ -69,7 +69,9 @@ def explore(
     model, about = load_model(run)
     recipe = about["recipe"]
     network = Network(model, about["mean"], about["std"], about["classes"], recipe.image_size, Path(run).resolve().name)
-    size = check_whole("size", size, network.smallest, LARGEST)
+    size = check_whole("size", size, network.smallest)
+    if size > LARGEST:
+        raise ValueError(f"size must be at most {LARGEST:,} pixels, got {size:,}")
     chosen = choose_stages(find_stages(network), stages)
     images = open_images(run, recipe, data, split, length)
     made_from = {"weights": _digest(Path(run)), "images": digest(images.classes, images), "steps": steps, "size": size}
