@@ -10,17 +10,20 @@ and who goes first changes; the first round is not counted. Needs nothing but th
 """
 
 import argparse
-import csv
 import os
 import platform
 import statistics
 import sys
 import time
+from pathlib import Path
 
+import pandas as pd
 import torch
 import torchvision
 from torch.utils.data import DataLoader
 
+from inception_lab.common import console, files
+from inception_lab.common.checks import check_whole
 from inception_lab.data.augment import Augmentation
 from inception_lab.data.datasets import Part, in_memory, load
 
@@ -33,6 +36,10 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2048, help="images per round")
     parser.add_argument("--csv", help="write every round here (default: standard output)")
     args = parser.parse_args()
+    check_whole("rounds", args.rounds)
+    check_whole("images", args.images)
+    if args.csv:
+        files.check_out(args.csv, "csv")
     if hasattr(os, "sched_setaffinity"):  # workers inherit it
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     torch.set_num_threads(CORES)
@@ -91,11 +98,12 @@ def write(rates: dict, path: str | None) -> None:
         for name, values in rates.items()
         for number, rate in enumerate(values, 1)
     ]
-    with open(path, "w", newline="", encoding="utf-8") if path else sys.stdout as file:
-        table = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+    text = pd.DataFrame(rows).to_csv(index=False, lineterminator="\n")
+    if path:
+        files.write(Path(path), text.encode())
+    else:
+        print(text, end="")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("augmentation.py", main))

@@ -12,6 +12,7 @@ import argparse
 import csv
 import ctypes
 import datetime
+import io
 import json
 import os
 import platform
@@ -26,7 +27,8 @@ import torch
 import torchvision
 from torch import nn
 
-from inception_lab.common.checks import check_one_of
+from inception_lab.common import console, files
+from inception_lab.common.checks import check_one_of, check_whole
 from inception_lab.common.environment import git_commit
 from inception_lab.costs import count
 from inception_lab.costs.speed import peak, timed
@@ -50,14 +52,16 @@ def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = Tru
     others_percent: how much of the processor other programs took meanwhile, where Linux tells; above some per cent, two
     threads that wait for each other wait for those too, and the figures mean little.
 
-    Raises ValueError for a device that is not there, and an unknown task.
+    Raises ValueError for a device that is not there, an unknown task, and fewer than two rounds.
     """
+    rounds = check_whole("rounds", rounds, 2)  # quartiles need two
     for task in tasks:
         check_one_of("tasks", task, TASKS)
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f"device must be 'cpu', or 'cuda' where there is a GPU, got {device!r}")
     if batches is None:
         batches = (1, 256) if device == "cuda" else (1, 32)
+    batches = [check_whole("batches", batch) for batch in batches]
     peaks = {dtype: peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     macs = count("googlenet-torchvision", SIZE).macs
     rows = []
@@ -279,16 +283,24 @@ def write(rows: list[dict], path: str | Path) -> None:
     kinds = {(row["task"], row["batch"]) for row in rows}
     kept = [row for row in read(path) if (row["task"], int(row["batch"])) not in kinds] if Path(path).exists() else []
     lines = kept + [{k: f"{v:.4g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows]
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        out = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        out.writeheader()
-        out.writerows(sorted(lines, key=lambda row: (TASKS.index(row["task"]), int(row["batch"]))))
+    text = io.StringIO()
+    out = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    out.writeheader()
+    out.writerows(sorted(lines, key=lambda row: (TASKS.index(row["task"]), int(row["batch"]))))
+    files.write(Path(path), text.getvalue().encode())
 
 
 def read(path: str | Path) -> list[dict]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of a CSV file that `write` wrote. Raises ValueError for another file."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        for row in rows:
+            check_one_of("task", row["task"], TASKS)
+            int(row["batch"]), float(row["median_ms"]), float(row["ratio"]), row["contender"]
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path} holds no results of this benchmark: {type(error).__name__} {error}") from error
+    return rows
 
 
 def table(rows: list[dict]) -> str:
@@ -305,7 +317,12 @@ def table(rows: list[dict]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0, or 2 for a wrong argument, which is told on standard error."""
+    """The exit status, see `console.run`."""
+    return console.run("bench.py", lambda: command(arguments))
+
+
+def command(arguments: list[str] | None) -> None:
+    """Measure, write and print what the arguments say."""
     parser = argparse.ArgumentParser(
         prog="bench.py",
         description="Time inference and training steps of GoogLeNet at 224 pixels, here and in torchvision, on the "
@@ -320,16 +337,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--table", metavar="CSV", help="measure nothing: print the table of these results")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args(arguments)
-    try:
-        options = dict(compile=not args.no_compile, rounds=args.rounds)
-        rows = read(args.table) if args.table else bench(args.device, args.batches, args.tasks, **options)
-    except (ValueError, OSError) as error:
-        print(f"bench.py: {error}", file=sys.stderr)
-        return 2
+    if args.out and files.check_out(args.out).exists():
+        read(args.out)
+    options = dict(compile=not args.no_compile, rounds=args.rounds)
+    rows = read(args.table) if args.table else bench(args.device, args.batches, args.tasks, **options)
     if args.out:
         write(rows, args.out)
     print(json.dumps(rows, indent=1) if args.json else table(rows), end="\n" if args.json else "")
-    return 0
 
 
 if __name__ == "__main__":

@@ -10,11 +10,14 @@ network, is not counted.
 import argparse
 import os
 import statistics
+import sys
 import time
 
 import torch
 
 from inception_lab import lens
+from inception_lab.common import console
+from inception_lab.common.checks import check_whole
 from inception_lab.data import datasets
 from inception_lab.models import zoo
 
@@ -31,6 +34,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="units alone, and batches, that are measured")
     parser.add_argument("--data", help="a data tier or folder: find the top patches of its val split")
     args = parser.parse_args()
+    for name in ("size", "steps", "rounds"):
+        check_whole(name, getattr(args, name))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     torch.set_num_threads(CORES)
@@ -68,4 +73,4 @@ def patches(network, data) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("lens.py", main))

@@ -11,11 +11,14 @@ NCHW. Rounds of some steps alternate, and who goes first changes; the first roun
 import argparse
 import os
 import statistics
+import sys
 import tempfile
 import time
 
 import torch
 
+from inception_lab.common import console
+from inception_lab.common.checks import check_whole
 from inception_lab.models import zoo
 from inception_lab.training import recipes
 from inception_lab.training.batches import open_data
@@ -33,6 +36,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds of each loop")
     parser.add_argument("--steps", type=int, default=20, help="steps per round")
     args = parser.parse_args()
+    for name in ("rounds", "steps"):
+        check_whole(name, getattr(args, name))
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     torch.set_num_threads(CORES)
@@ -77,4 +82,4 @@ def plain(recipe, data):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("training.py", main))

@@ -9,6 +9,7 @@ matrices. What a convolution takes beyond that is the price of a call, and of a 
 
 import argparse
 import statistics
+import sys
 
 import pandas as pd
 import torch
@@ -16,6 +17,8 @@ from bench import SIZE
 from torch import nn
 
 from inception_lab import build
+from inception_lab.common import console
+from inception_lab.common.checks import check_whole
 from inception_lab.costs.speed import peak, timed
 from inception_lab.models.fast_twin import fast
 from inception_lab.models.fused import FusedConv
@@ -27,6 +30,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32", help="of the convolutions")
     parser.add_argument("--rounds", type=int, default=31, help="counted calls of each layer")
     args = parser.parse_args()
+    for name in ("batch", "rounds"):
+        check_whole(name, getattr(args, name))
     dtype = getattr(torch, args.dtype)
     twin = fast(build("googlenet-torchvision", aux=False), dtype=dtype)
     table = layers(twin, torch.randn(args.batch, 3, SIZE, SIZE), args.rounds)
@@ -63,4 +68,4 @@ def layers(twin: nn.Module, images: torch.Tensor, rounds: int) -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(console.run("twin.py", main))

@@ -8,13 +8,14 @@ import argparse
 import json
 import sys
 from argparse import Namespace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from inception_lab import __version__
-from inception_lab.common.checks import RunError
+from inception_lab.common import console, files
 from inception_lab.costs import Count, count
 from inception_lab.models import build, zoo
 
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 0, 2 for a wrong argument, 1 for a run that cannot go on.
+    """Run the command line; returns the exit status, see `console.run`. What was wrong is told on standard error."""
+    return console.run("inception-lab", partial(run_command, arguments))
 
-    What was wrong is told on standard error.
-    """
+
+def run_command(arguments: list[str] | None) -> None:
+    """Call the function of a command."""
     args = make_parser().parse_args(arguments)
     try:
         args.function(args)
-    except (ValueError, RunError) as error:
-        print(f"inception-lab: {error}", file=sys.stderr)
-        return 1 if isinstance(error, RunError) else 2
-    return 0
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(RESUMED.get(args.function, "")) from interrupt
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -144,6 +145,8 @@ def train_network(args: Namespace) -> None:
     if args.recipe is None:
         print("\n".join(RECIPES))
         return
+    if args.out and not Path(args.out, "recipe.json").is_file():  # a run that is there may be finished, and only read
+        files.check_out(args.out, folder=True)
     options = chosen(args, "data resume skip_broken progress devices nodes")
     metrics = train(recipes.find(args.recipe).with_settings(args.set), args.out, **options)
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
@@ -206,6 +209,8 @@ def climb_ladder(args: Namespace) -> None:
     several numbers of crops, and every choice of them is averaged. A command that was stopped is resumed."""
     from inception_lab.evaluation import ladder, predict, recorded_predictions
 
+    if args.out:
+        files.check_out(args.out)
     tests, options = [(run, n) for run in args.runs for n in args.crops], chosen(args, "data length batch progress")
     if args.kept:
         rungs = ladder(recorded_predictions(run, n) for run, n in tests)
@@ -213,9 +218,8 @@ def climb_ladder(args: Namespace) -> None:
         rungs = ladder(predict(run, crops=n, **options) for run, n in tests)
     print(two_decimals(rungs))
     if args.out:
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         names = " ".join(Path(run).name for run in args.runs)
-        rungs.assign(runs=names).to_csv(args.out, index=False, lineterminator="\n")
+        files.write(Path(args.out), rungs.assign(runs=names).to_csv(index=False, lineterminator="\n").encode())
 
 
 def explore_run(args: Namespace) -> None:
@@ -253,6 +257,13 @@ COMMANDS = {
     "evaluate": (evaluate_runs, [RUNS, CROPS, DATA, SPLIT, LENGTH, BATCH, SKIP_BROKEN, NO_STORE, JSON, QUIET]),
     "ladder": (climb_ladder, [RUNS, CROPS_ALL, DATA, KEPT, LENGTH, BATCH, OUT_TABLE, QUIET]),
     "explore": (explore_run, [RUN, OUT_PAGE, DATA, SPLIT, LENGTH, STAGES, STEPS, SIZE, DEVICE, QUIET]),
+}
+
+# How a command that was interrupted can go on.
+STORED = "the same command goes on from what it has stored"
+RESUMED = {
+    train_network: "with --resume, the same command goes on from the last checkpoint",
+    **dict.fromkeys([run_study, evaluate_runs, climb_ladder, explore_run], STORED),
 }
 
 

@@ -21,6 +21,7 @@ import nbformat
 from sphinx.cmd.build import main as sphinx_build
 
 import inception_lab
+from inception_lab.common import console, files
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -110,10 +111,11 @@ def write_library(source: Path) -> None:
 
 def build(place: Path = BUILD, explorer: Path = EXPLORER) -> int:
     """Build the pages into `place`/html. Any warning fails. Returns the exit status of Sphinx."""
+    files.check_out(place, "place", folder=True)
     assemble(place / "source", explorer)
-    shutil.rmtree(place / "html", ignore_errors=True)
     options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(place / "doctrees")]
-    return sphinx_build([*options, str(place / "source"), str(place / "html")])
+    with files.new_folder(place / "html") as html:  # killed meanwhile, the older pages are still there
+        return sphinx_build([*options, str(place / "source"), str(html)])
 
 
 def main(arguments=None) -> int:
@@ -127,4 +129,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.run("build_site.py", main))

@@ -23,6 +23,8 @@ from pathlib import Path
 import nbformat
 from markdown_it import MarkdownIt
 
+from inception_lab.common import console, files
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
@@ -169,12 +171,12 @@ def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("place", nargs="?", type=Path, default=BUILD)
     place = parser.parse_args(arguments).place
-    place.mkdir(parents=True, exist_ok=True)
+    files.check_out(place, "place", folder=True)
     for outline in outlines():
-        (place / f"{outline.stem}.html").write_text(deck(outline), encoding="utf-8")
+        files.write(place / f"{outline.stem}.html", deck(outline).encode())
         print(place / f"{outline.stem}.html")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(console.run("build_slides.py", main))

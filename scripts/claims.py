@@ -13,6 +13,7 @@ from pathlib import Path
 
 import nbformat
 
+from inception_lab.common import files
 from inception_lab.costs import published
 
 VERDICTS = (
@@ -91,4 +92,4 @@ def with_overview(readme: str) -> str:
 
 if __name__ == "__main__":
     path = Path(__file__).resolve().parent.parent / "README.md"
-    path.write_text(with_overview(path.read_text(encoding="utf-8")), encoding="utf-8")
+    files.write(path, with_overview(path.read_text(encoding="utf-8")).encode())

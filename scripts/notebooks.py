@@ -72,7 +72,9 @@ def save(notebook, path):
     widgets = notebook.metadata.get("widgets", {}).get("application/vnd.jupyter.widget-state+json", {})
     for number, name in enumerate(widgets.get("state", {})):
         text = text.replace(name, f"{number:032x}")
-    nbformat.write(nbformat.reads(text, as_version=4), path)
+    temporary = path.with_name(path.name + ".tmp")
+    nbformat.write(nbformat.reads(text, as_version=4), temporary)
+    os.replace(temporary, path)  # killed before it, the old notebook is still there
 
 
 def measures_time(path):

@@ -74,7 +74,16 @@ def exploring_that_dies_while_it_writes(out: Path, run: Path, options: dict, fat
     explore(run, out, "shapes", **options)
 
 
-def die_while_writing(fatal: int) -> None:
+def recording_that_dies_while_it_writes(run: Path, into: Path, fatal: int) -> None:
+    """Record a run, killed at the `fatal`-th step of writing; folders that are made and deleted count too."""
+    from inception_lab.evaluation import records
+
+    deadly = die_while_writing(fatal)
+    os.mkdir, os.rmdir = deadly(os.mkdir), deadly(os.rmdir)
+    records.record(run, "copy", into=into)
+
+
+def die_while_writing(fatal: int):
     """Have this process killed at the `fatal`-th step: before it, or half through it where it can be halved."""
     from inception_lab.common import files
 
@@ -109,3 +118,4 @@ def die_while_writing(fatal: int) -> None:
 
     files.open = deadly(File)
     os.fsync, os.replace, os.unlink = deadly(os.fsync), deadly(os.replace), deadly(os.unlink)
+    return deadly

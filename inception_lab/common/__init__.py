@@ -1,4 +1,4 @@
-"""The ground floor, for the other packages alone: checks of arguments, files that are whole or not there, seeds.
+"""The ground floor, for the other packages alone: arguments, files that are whole or not there, seeds, the terminal.
 
 Nothing here knows of networks or images.
 """

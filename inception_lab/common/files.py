@@ -1,7 +1,10 @@
 """Files that are written as a whole or not at all, and where the course's data lie."""
 
 import os
-from contextlib import suppress
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from inception_lab.common.checks import RunError
@@ -10,13 +13,35 @@ PACKAGE = Path(__file__).resolve().parents[1]
 IN_CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
 
 
+def check_out(path: str | Path, name: str = "out", *, folder: bool = False) -> Path:
+    """The path, where a file (or a folder) can be written; else ValueError, naming the argument, before any work.
+
+    Nothing is made there: a file without a name is tried in the nearest folder that exists.
+    """
+    path, kind = Path(path), "folder" if folder else "file"
+    try:
+        if os.path.lexists(path) and path.is_dir() != folder:  # a link to nothing is no folder either
+            raise ValueError(f"{name} must be a {kind}, got {str(path)!r}")
+        place = path if folder else path.parent
+        while not place.exists():
+            place = place.parent
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as error:
+        raise ValueError(
+            f"{name} must be a {kind} that can be written, got {str(path)!r} ({error.strerror})"
+        ) from error
+    return path
+
+
 def write(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Put a file in place as a whole, so that a reader finds the old content or the new one, whenever we are killed.
 
-    previous: where the old file is kept. Raises RunError where it cannot be written, such as on a full disk.
+    Its folder is made. previous: where the old file is kept. Raises RunError where it cannot be written, such as on a
+    full disk.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
@@ -31,6 +56,32 @@ def write(path: Path, content: bytes, previous: Path | None = None) -> None:
         raise RunError(
             f"{path} could not be written ({error.strerror}); what was there before is still there"
         ) from error
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill, which is put in place at the end, so that it is there as a whole or not at all.
+
+    It is built in a folder `.partial` beside it. What a killed process left there is cleared away, and an older folder
+    at `path` gives way in the last moment. Raises RunError where something cannot be written.
+    """
+    partial, old = path.parent / ".partial" / path.name, path.parent / ".partial" / f"{path.name}.old"
+    try:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if path.exists():
+            os.replace(path, old)
+        os.replace(partial, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise RunError(f"{path} could not be written ({error.strerror})") from error
+    finally:
+        for left in (partial, old):
+            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # another process builds there
+            partial.parent.rmdir()
 
 
 def _sync(folder: Path) -> None:

@@ -9,8 +9,6 @@ among many classes it keeps the most probable ones of each image.
 """
 
 import json
-import shutil
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -75,44 +73,52 @@ def record(
 ) -> Path:
     """Copy a finished run to `into`/`name`, with half-precision weights, and write the overview anew.
 
-    name: by default the run folder's. into: by default data/runs. weights: False leaves model.safetensors out, to save
-    space. note: what a reader must know of the data, such as "JPEG copy"; it is kept in note.txt and shown in the
-    overview. data: a tier or a folder, from which the pictures of the worst mistakes are taken (see `mistakes`), where
-    the run holds predictions.
+    name: a plain name, by default the run folder's. into: by default data/runs. weights: False leaves model.safetensors
+    out, to save space. note: what a reader must know of the data, such as "JPEG copy"; it is kept in note.txt and shown
+    in the overview. data: a tier or a folder, from which the pictures of the worst mistakes are taken (see `mistakes`),
+    where the run holds predictions.
     every_class: keep the probabilities of all classes, also of many, in half precision: a ladder needs them.
 
-    What `evaluate` has kept in the run folder is copied too. Raises RunError for a folder that holds no finished run,
-    or a name that is taken; ValueError for data that are not there, or not what the run was evaluated on.
+    What `evaluate` has kept in the run folder is copied too. Killed at any moment, there is the whole copy or none.
+
+    Raises RunError for a folder that holds no finished run, or a name that is taken; ValueError for a name that is no
+    plain one, and for data that are not there, or not what the run was evaluated on.
     """
-    run, into = Path(run), own_folder() if into is None else Path(into)
-    target = into / (name or run.name)
+    run, into = Path(run), files.check_out(own_folder() if into is None else into, "into", folder=True)
+    name = run.resolve().name if name is None else name
+    if not name.isprintable() or name.startswith(".") or not name or set(name) & set("/\\:|"):
+        raise ValueError(f"name must be a plain name, not begin with a dot and hold none of / \\ : |, got {name!r}")
+    if not note.isprintable():
+        raise ValueError(f"note must be one line of text, got {note!r}")
+    target = into / name
     if not RunFolder(run).metrics:
         raise RunError(f"{run} holds no finished run")
     if target.exists():
         raise RunError(f"{target} is there already: give the copy another name (--name)")
     classes = class_names(run / "model.safetensors")
     pictures = None if data is None else worst(recorded_predictions(run), datasets.load(data, "val"))
-    (target / "predictions").mkdir(parents=True)
-    for file_name in FILES:
-        shutil.copyfile(run / file_name, target / file_name)
-    if note:
-        files.write(target / "note.txt", f"{note}\n".encode())
-    for path in (run / "predictions").glob("*.safetensors"):
-        files.write(target / "predictions" / path.name, condensed(path, classes, every_class))
-    if pictures:
-        files.write(target / "mistakes.safetensors", pictures)
-    with suppress(OSError):
-        (target / "predictions").rmdir()  # there were none
-    if weights:
-        files.write(target / "model.safetensors", halved(run / "model.safetensors"))
-    write_overview(into)
+    with files.new_folder(target) as copy:
+        for file_name in FILES:
+            files.write(copy / file_name, (run / file_name).read_bytes())
+        if note:
+            files.write(copy / "note.txt", f"{note}\n".encode())
+        for path in (run / "predictions").glob("*.safetensors"):
+            files.write(copy / "predictions" / path.name, condensed(path, classes, every_class))
+        if pictures:
+            files.write(copy / "mistakes.safetensors", pictures)
+        if weights:
+            files.write(copy / "model.safetensors", halved(run / "model.safetensors"))
+        write_overview(into, copy)  # killed after this, the command can be called again
     return target
 
 
-def write_overview(folder: str | Path | None = None) -> None:
-    """Write the README.md of recorded runs anew, such as after one has been deleted. folder: by default data/runs."""
+def write_overview(folder: str | Path | None = None, *new: Path) -> None:
+    """Write the README.md of recorded runs anew, such as after one has been deleted.
+
+    folder: by default data/runs. new: run folders that are about to be put there.
+    """
     folder = own_folder() if folder is None else Path(folder)
-    files.write(folder / "README.md", (HEAD + overview(folder)).encode())
+    files.write(folder / "README.md", (HEAD + overview(folder, *new)).encode())
 
 
 def class_names(path: Path) -> list[str]:
@@ -133,6 +139,8 @@ def halved(path: Path) -> bytes:
 def condensed(path: Path, classes: list[str], every_class: bool = False) -> bytes:
     """The content of a file of predictions as a record keeps it: of many classes, the most probable alone."""
     tensors, _ = tensor_files.read(path)
+    if not {"probabilities", "labels"} <= tensors.keys():
+        raise RunError(f"{path} holds no predictions: delete it, or evaluate anew")
     if len(classes) > MANY and every_class:
         tensors["probabilities"] = tensors["probabilities"].half()
     elif len(classes) > MANY:
@@ -152,12 +160,15 @@ def recorded_predictions(folder: str | Path, crops: int | None = None, split: st
     found = sorted((Path(folder) / "predictions").glob(f"{split}-{crops or 'whole'}-*.safetensors"))
     if len(found) != 1:
         raise ValueError(
-            f"folder must have one file of predictions for {split}, {crops or 'whole'}; {folder} has {found}"
+            f"folder must have one file of predictions for {split}, {crops or 'whole'}; {folder} has "
+            f"{', '.join(path.name for path in found) or 'none'}"
         )
     path, (tensors, metadata) = found[0], tensor_files.read(found[0])
-    is_condensed, is_recorded = "top_probabilities" in tensors, "classes" in metadata  # else `predict` wrote it
+    if "labels" not in tensors or not {"probabilities", "top_probabilities"} & tensors.keys():
+        raise RunError(f"{path} holds no predictions")
+    is_recorded = "classes" in metadata  # else `predict` wrote it
     classes = class_names(path if is_recorded else Path(folder) / "model.safetensors")
-    if is_condensed:
+    if "top_probabilities" in tensors:
         top, rest = tensors["top_probabilities"], len(classes) - TOP
         left = (1 - top.sum(1, keepdim=True)).clamp(min=0) / rest
         probabilities = left.expand(-1, len(classes)).scatter(1, tensors["top_classes"].long(), top)
@@ -193,16 +204,17 @@ def mistakes(folder: str | Path) -> tuple[torch.Tensor, list[int]]:
     return tensors["images"], tensors["numbers"].tolist()
 
 
-def overview(folder: str | Path | None = None) -> str:
-    """A Markdown table with one row per recorded run of a folder, by default of data/runs."""
+def overview(folder: str | Path | None = None, *new: Path) -> str:
+    """A Markdown table with one row per recorded run of a folder, by default of data/runs, and of `new` run folders."""
     folder = own_folder() if folder is None else Path(folder)
-    rows = [overview_row(path.parent) for path in sorted(folder.glob("*/metrics.json"))]
+    recorded = [path.parent for path in folder.glob("*/metrics.json")]
+    rows = [overview_row(run) for run in sorted([*recorded, *new], key=lambda run: run.name)]
     lines = [f"| {' | '.join(OVERVIEW)} |", "|" + "---|" * len(OVERVIEW)]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
 def overview_row(folder: Path) -> tuple[str, ...]:
-    """The cells of one run in the columns of OVERVIEW."""
+    """The cells of one run in the columns of OVERVIEW. Raises RunError where the folder is no whole recorded run."""
     run = RunFolder(folder)
     recipe, minutes = run.recipe, sum(row.seconds for row in run.history) / 60
     metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][-1]

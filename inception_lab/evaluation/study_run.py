@@ -1,13 +1,14 @@
 """Running a study: what of it has not been trained yet is trained, and each finished run becomes a row of its file."""
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from filelock import FileLock
 from lightning_fabric import Fabric
 
+from inception_lab.common import files
 from inception_lab.common.checks import check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.evaluation.studies import STUDIES, Study
@@ -61,14 +62,18 @@ def run_study(
     wanted = [(arm, study.recipe_of(arm, seed)) for seed in range(seeds) for arm in arms]
     fabric = make_fabric(study.recipe, accelerator, devices)
     fabric.launch()
+    kept = shipped_file(study.name) if out is None else path
+    rows = on_rank_zero(fabric, rows_of, study, kept)
+    finished = set(zip(rows["arm"], rows["seed"], strict=True))
+    missing = {number: run for number, run in enumerate(wanted, 1) if (run[0], run[1].seed) not in finished}
+    if not missing:
+        return on_rank_zero(fabric, read_study, kept)
+    files.check_out(path)
+    files.check_out(runs, "runs", folder=True)
     if out is None:
         on_rank_zero(fabric, start_file, study.name)
-    rows = on_rank_zero(fabric, rows_of, study, path)
-    finished = set(zip(rows["arm"], rows["seed"], strict=True))
     opened: dict[tuple, Data] = {}
-    for number, (arm, recipe) in enumerate(wanted, 1):
-        if (arm, recipe.seed) in finished:
-            continue
+    for number, (arm, recipe) in missing.items():
         if progress and fabric.is_global_zero:
             print(f"{study.name}, run {number} of {len(wanted)}: {arm}, seed {recipe.seed}", flush=True)
         sets = data if isinstance(data, Data) else open_once(fabric, recipe, data, opened)
@@ -80,10 +85,11 @@ def run_study(
 
 def start_file(name: str) -> None:
     """Let one's own record of a study begin with the rows that came with an installed wheel."""
-    own, shipped = own_file(name), shipped_file(name)
-    if shipped.is_file() and shipped != own:
-        own.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(shipped, own)
+    own = own_file(name)
+    own.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(own.with_suffix(".lock")):  # no other process begins it and adds a row meanwhile
+        if not own.exists() and shipped_file(name).is_file():
+            files.write(own, shipped_file(name).read_bytes())
 
 
 # What open_data looks at. Runs that agree in it have the same sets, which are then read once.

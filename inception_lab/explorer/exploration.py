@@ -17,6 +17,7 @@ import torch
 from tqdm.auto import tqdm
 
 from inception_lab import lens
+from inception_lab.common import files
 from inception_lab.common.checks import DataError, RunError, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.datasets import digest
@@ -31,6 +32,7 @@ from inception_lab.training.weights import load_model
 
 LENGTH = 2000  # images, unless more or fewer are asked for
 MEMORY = 2e9  # bytes that the images may take
+LARGEST = 1024  # pixels: CHUNK images of this side are optimized as one batch
 LEARNING_RATE = 0.1  # twice lens's: after half the steps the images are as sharp
 STRENGTH = (
     "Strength: the weights from an input to the unit, with batch normalization folded in and without the ReLU between, "
@@ -62,10 +64,14 @@ def explore(
     weights, and for an `out` that holds another exploration.
     """
     steps = check_whole("steps", steps, 0)
+    if not Path(out).exists():
+        files.check_out(out, folder=True)
     model, about = load_model(run)
     recipe = about["recipe"]
     network = Network(model, about["mean"], about["std"], about["classes"], recipe.image_size, Path(run).resolve().name)
     size = check_whole("size", size, network.smallest)
+    if size > LARGEST:
+        raise ValueError(f"size must be at most {LARGEST:,} pixels, got {size:,}")
     chosen = choose_stages(find_stages(network), stages)
     images = open_images(run, recipe, data, split, length)
     made_from = {"weights": _digest(Path(run)), "images": digest(images.classes, images), "steps": steps, "size": size}
@@ -100,7 +106,9 @@ def open_images(
 
 def _device(name: str) -> torch.device:
     try:
-        return torch.empty(0, device=name).device
+        tried = torch.zeros(1, device=name)
+        tried.item()  # "meta" holds no numbers
+        return tried.device
     except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
         raise ValueError(f"device must be one that PyTorch has here, such as 'cpu', got {name!r}") from error
 

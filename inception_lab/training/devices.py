@@ -6,17 +6,25 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from inception_lab.common.checks import RunError
 from inception_lab.training.recipes import Recipe
 
 
 def make_fabric(recipe: Recipe, accelerator: str = "auto", devices: int | str = "auto", nodes: int = 1) -> Fabric:
-    """Fabric for these devices; for those that torchrun has started a process for, where it has."""
+    """Fabric for these devices; for those that torchrun has started a process for, where it has.
+
+    Raises ValueError for devices that are not there.
+    """
     if "LOCAL_WORLD_SIZE" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=recipe.precision)
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=recipe.precision)
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
+        got = f"accelerator {accelerator!r}, devices {devices!r}, nodes {nodes!r}"
+        raise ValueError(f"accelerator, devices and nodes must be some that are here, got {got} ({error})") from error
 
 
 def all_reduce(fabric: Fabric, values: torch.Tensor, how: str = "mean") -> torch.Tensor:

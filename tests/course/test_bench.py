@@ -1,5 +1,6 @@
 """The benchmark measures what it says, and the README shows the recorded results."""
 
+import importlib.util
 import json
 import time
 from pathlib import Path
@@ -8,6 +9,8 @@ import bench
 import pytest
 import torch
 from torch import nn
+
+from inception_lab.common import console
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,11 +78,46 @@ def test_rows_are_written_and_those_of_other_batches_stay(tmp_path, monkeypatch,
 
 @pytest.mark.parametrize(
     "arguments, message",
-    [(["--device", "tpu"], "device must be 'cpu'"), (["--tasks", "guessing"], "tasks must be one of")],
+    [
+        (["--device", "tpu"], "device must be 'cpu'"),
+        (["--tasks", "guessing"], "tasks must be one of"),
+        (["--rounds", "1"], "rounds must be a whole number of at least 2"),
+        (["--batches", "0"], "batches must be a whole number of at least 1"),
+        (["--out", "/proc/bench.csv"], "out must be a file that can be written"),
+        (["--out", str(ROOT)], "out must be a file"),
+        (["--out", str(ROOT / "README.md")], "README.md holds no results of this benchmark"),
+        (["--table", str(ROOT / "data" / "runs" / "shapes-laptop" / "model.safetensors")], "holds no results"),
+        (["--table", str(ROOT / "data" / "studies" / "schedules.csv")], "holds no results"),
+    ],
 )
-def test_wrong_arguments_are_told(arguments, message, capsys):
+def test_wrong_arguments_are_told_before_anything_is_measured(arguments, message, capsys, monkeypatch):
+    monkeypatch.setattr(bench, "peak", lambda *_: pytest.fail("measured"))
     assert bench.main(arguments) == 2
-    assert message in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("bench.py: ") and message in line
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("augmentation", ["--csv", "/proc/rounds.csv"]),
+        ("augmentation", ["--rounds", "0"]),
+        ("lens", ["--steps", "0"]),
+        ("training", ["--rounds", "0"]),
+        ("training", ["--recipe", "guessing"]),
+        ("twin", ["--batch", "0"]),
+    ],
+)
+def test_the_other_benchmarks_tell_wrong_arguments_too(name, arguments, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", [name, *arguments])
+    monkeypatch.setattr("os.sched_setaffinity", lambda *_: None)
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    threads = torch.get_num_threads()
+    assert console.run(name, program.main) == 2
+    torch.set_num_threads(threads)
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_the_peak_is_at_least_what_a_convolution_reaches():

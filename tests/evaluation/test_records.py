@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import killing
 import pytest
 import tiny
 import torch
@@ -16,6 +17,7 @@ from inception_lab.evaluation import inference, records
 from inception_lab.evaluation.inference import predict
 from inception_lab.evaluation.predictions import Predictions
 from inception_lab.training.runs import RunError
+from inception_lab.training.tensors import read as tensors_of
 from inception_lab.training.trainer import train
 from inception_lab.training.weights import load_model
 
@@ -138,6 +140,64 @@ def test_a_name_that_is_taken_and_an_unfinished_run_are_refused(run, tmp_path):
     with pytest.raises(RunError, match="unfinished holds no finished run"):
         records.record(unfinished, "second", into=tmp_path)
     assert not (tmp_path / "second").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_any_step_there_is_the_whole_copy_or_none_and_it_can_be_made(run, tmp_path):
+    whole, fatal = records.record(run, "copy", into=tmp_path / "undisturbed"), 0
+    while True:
+        fatal += 1
+        into = tmp_path / str(fatal)
+        if not killing.run(killing.recording_that_dies_while_it_writes, run, into, fatal):
+            break
+        copy = into / "copy"
+        if not copy.exists():
+            assert not records.overview(into).count("copy")  # it is not taken for a recorded run
+            records.record(run, "copy", into=into)
+        assert contents(copy) == contents(whole)
+        assert (into / "README.md").read_text() == records.HEAD + records.overview(into)
+    assert fatal - 1 > 6 * 5
+    assert not (tmp_path / str(fatal) / ".partial").exists()
+
+
+def contents(folder):
+    """What the files hold; safetensors writes the metadata in any order."""
+
+    def content(path):
+        if path.suffix != ".safetensors":
+            return path.read_bytes()
+        tensors, metadata = tensors_of(path)
+        return {name: t.tolist() for name, t in tensors.items()}, metadata
+
+    return {path.relative_to(folder): content(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", ".", "..", "", "/evil", "a\\b", ".hidden", "a\nb", "a|b"])
+def test_a_name_that_is_a_path_is_refused(name, run, tmp_path):
+    with pytest.raises(ValueError, match="name must be a plain name"):
+        records.record(run, name, into=tmp_path / "into")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_with_a_broken_file_is_told_by_its_name_and_leaves_nothing(run, tmp_path):
+    for name in (*records.FILES, "model.safetensors", "predictions/val-10-a.safetensors"):
+        broken = shutil.copytree(run, tmp_path / "broken")
+        (broken / name).parent.mkdir(exist_ok=True)
+        (broken / name).write_bytes(b"\xff\x00{")
+        with pytest.raises(RunError, match="broken|copy"):
+            records.record(broken, "copy", into=tmp_path / "into")
+        assert not (tmp_path / "into").exists() or list((tmp_path / "into").iterdir()) == [], name
+        shutil.rmtree(broken)
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(run, tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(RunError, match="could not be written .No space left on device"):
+        records.record(run, "copy", into=tmp_path / "into")
+    assert list((tmp_path / "into").iterdir()) == []
 
 
 def test_the_command_records(run, tmp_path, monkeypatch, capsys):

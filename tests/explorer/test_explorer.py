@@ -343,6 +343,7 @@ def test_another_exploration_in_the_folder_is_kept(run, out):
         ),
         ({"steps": -1}, "steps must be a whole number of at least 0, got -1"),
         ({"size": 2}, "size must be a whole number of at least"),
+        ({"size": 10**7}, "size must be at most 1,024 pixels, got 10,000,000"),
         ({"split": "all"}, "split must be one of"),
         ({"data": None}, "trained on stripes, which is not at hand. Pass a folder.*by --data"),
         ({"data": "/no/such/folder"}, "existing folder, got '/no/such/folder'"),

@@ -109,6 +109,39 @@ def test_the_weights_keep_their_precision():
     assert {p.dtype for p in from_torchvision(weights).parameters()} == {torch.bfloat16}
 
 
+@pytest.mark.parametrize(
+    "saved",
+    [
+        lambda weights: {f"module.{name}": t for name, t in weights.items()},
+        lambda weights: {f"_orig_mod.{name}": t for name, t in weights.items()},
+        lambda weights: {"state_dict": {f"module._orig_mod.{name}": t for name, t in weights.items()}, "epoch": 3},
+        lambda weights: {"model": weights, "optimizer": {}},
+        lambda weights: {name: t.numpy() for name, t in weights.items()},
+    ],
+)
+def test_weights_are_found_where_training_scripts_put_them(saved):
+    weights = torchvision.models.googlenet(init_weights=False, num_classes=3).state_dict()
+    expected = from_torchvision(weights).state_dict()
+    loaded = from_torchvision(saved(weights)).state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(loaded[name], expected[name]) for name in expected)
+
+
+def test_a_new_classifier_beside_old_heads_is_named():
+    theirs = torchvision.models.googlenet(init_weights=False)
+    theirs.fc = nn.Linear(1024, 10)
+    weights = theirs.state_dict()
+    with pytest.raises(ValueError, match="got 1000 in aux1.fc2.weight and 10 in fc: leave out what begins with aux"):
+        from_torchvision(weights)
+    assert from_torchvision({n: t for n, t in weights.items() if not n.startswith("aux")}).linear.out_features == 10
+
+
+@pytest.mark.parametrize("wrong", [nn.Identity(), {"model": nn.Identity()}, {"net": {"a": 1}}, {"fc.weight": "text"}])
+def test_what_is_no_state_dict_is_named(wrong):
+    with pytest.raises(ValueError, match="state_dict must"):
+        from_torchvision(wrong)
+
+
 def test_a_state_dict_of_another_network_is_refused_by_name():
     weights = torchvision.models.googlenet(init_weights=False, aux_logits=False).state_dict()
     with pytest.raises(ValueError, match="has nothing for conv1.conv.weight"):
