@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.weak import WeakTensorKeyDictionary
@@ -36,7 +36,7 @@ def lent(model: nn.Module, *, meta: bool = True) -> Iterator["OnMeta"]:
             for name, parameter in module._parameters.items():
                 module._parameters[name] = None if parameter is None else weights[parameter]
             for name, buffer in module._buffers.items():  # the others are safe, see OnMeta
-                module._buffers[name] = _stand_in(buffer) if is_lazy(buffer) else buffer
+                module._buffers[name] = _stand_in(buffer) if buffer is not None and is_lazy(buffer) else buffer
             for hooks in HOOKS:
                 for key, hook in list(vars(module)[hooks].items()):
                     if not hook.__module__.startswith("torch.nn."):  # lazy layers and weight norm work by hooks
@@ -49,10 +49,9 @@ def lent(model: nn.Module, *, meta: bool = True) -> Iterator["OnMeta"]:
 
 
 def _stand_in(weight: Tensor) -> Tensor:
-    if isinstance(weight, UninitializedBuffer):
-        return UninitializedBuffer(device="meta", dtype=weight.dtype)
-    if isinstance(weight, UninitializedParameter):
-        return UninitializedParameter(device="meta", dtype=weight.dtype, requires_grad=False)
+    if is_lazy(weight):
+        kind: Any = type(weight)
+        return kind(device="meta", dtype=weight.dtype, requires_grad=False)
     return nn.Parameter(torch.empty_like(weight, device="meta"), requires_grad=False)
 
 
@@ -62,6 +61,7 @@ def _copied(value: Any, copies: dict[int, Any]) -> Any:
         return copies[id(value)]
     if isinstance(value, nn.Module | Tensor):
         return value
+    duplicate: Any
     if isinstance(value, dict):
         copies[id(value)] = duplicate = copy.copy(value)
         duplicate.update({key: _copied(v, copies) for key, v in value.items()})
