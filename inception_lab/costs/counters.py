@@ -3,7 +3,6 @@
 This library's count, PyTorch's `torch.utils.flop_counter`, fvcore and torchinfo.
 """
 
-import copy
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from inception_lab.costs.counting import Count, Size, count
+from inception_lab.costs.lent import lent
 from inception_lab.models import zoo
 
 if TYPE_CHECKING:
@@ -43,11 +43,9 @@ def compare_counters(model: nn.Module | str, input_size: Size | None = None, **o
         with torch.device("meta"):
             model = zoo.build(model, **options)
         model = model.to_empty(device="cpu")  # fvcore traces a real pass, whatever the values are
-    else:
-        model = copy.deepcopy(model)
-    model.eval()
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    image = torch.zeros(1, *ours.input_size, dtype=dtype)
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0, device="cpu"))
+    with torch.inference_mode(False):
+        image = torch.zeros(1, *ours.input_size, dtype=like.dtype, device=like.device)
     total = sum(p.numel() for p in model.parameters())
     has_bias = {name for name, m in model.named_modules() if getattr(m, "bias", None) is not None}
     rows = ours.rows
@@ -57,7 +55,9 @@ def compare_counters(model: nn.Module | str, input_size: Size | None = None, **o
     pool_elements = sum(torch.Size(shape).numel() for shape in pooled)
     plain_norms = norms.loc[norms["operation"] == "BatchNorm2d", "params"]  # torchinfo adds up leaf modules alone
 
-    with torch.no_grad():
+    kind = image.device.type
+    with torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False), lent(model, meta=False):
+        model.eval()
         reports: dict[str, tuple[int, int, dict]] = {
             "inception_lab": (ours.params, ours.macs, {}),
             "torch": (total, _torch_flops(model, image), {"factor_2": ours.macs}),

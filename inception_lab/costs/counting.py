@@ -1,25 +1,26 @@
 """Exact costs of a network, layer by layer: parameters, multiply-accumulates, activations, receptive field.
 
-Nothing is computed for real. The network is copied to PyTorch's meta device, where tensors have a shape and
-no values, and one image is sent through it; every operator that runs is recorded. A MAC is one
-multiply-accumulate, and FLOPs are 2 × MACs. PyTorch's own counter watches the same pass, and a disagreement
-raises an error.
+Nothing that depends on the image is computed for real. It is sent through the network on PyTorch's meta device, where
+tensors have a shape and no values, and every operator that runs is recorded. A MAC is one multiply-accumulate, and
+FLOPs are 2 × MACs. PyTorch's own counter watches the same pass, and a disagreement raises an error.
 """
 
-import copy
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from inception_lab.common.checks import check_whole
 from inception_lab.costs import operators, receptive_fields
+from inception_lab.costs.lent import lent
 from inception_lab.models import zoo
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ class Count:
         """
         import pandas as pd  # here, because it is slow to import and few callers need it
 
-        frame = pd.DataFrame([vars(layer) for layer in self.layers])
+        columns = [column.name for column in fields(Layer)]
+        frame = pd.DataFrame([vars(layer) for layer in self.layers], columns=columns)
         whole = ["stride", "receptive_field", "total_stride"]
         return frame.astype(dict.fromkeys(whole, "Int64"))
 
@@ -125,14 +127,17 @@ class Count:
 def count(model: nn.Module | str, input_size: Size | None = None, *, training: bool = False, **options: Any) -> Count:
     """Count what one image costs in a network.
 
-    model: a module, which comes back untouched, or the name of a network of the zoo; nothing is allocated
-        for a name. `options` go to `zoo.build` with a name: `count("vgg16", num_classes=10)`.
+    model: a module, which comes back untouched and whose hooks of yours are not called, or the name of a network of
+        the zoo; nothing is allocated for a name. `options` go to `zoo.build` with a name:
+        `count("vgg16", num_classes=10)`. Lazy layers are counted with the sizes that the image gives them.
     input_size: (channels, height, width), or one number for a square RGB image. By default the network's own
         size for a name, and (3, 224, 224) for a module.
-    training: count the pass as in training, auxiliary heads included, rather than as in evaluation.
+    training: count the pass as in training, auxiliary heads included, rather than as in evaluation. Where batch norm
+        refuses one image, two, three and four are counted, and one follows by extrapolation.
 
-    Raises ValueError for an unknown name, a size that does not fit the network (saying one that
-    works) and an operator that no rule covers; RuntimeError where PyTorch's own counter disagrees.
+    Raises ValueError for an unknown name, a size that does not fit the network (saying one that works), a model that
+    does not take one image (saying what it takes), an operator that no rule covers (see `operators.rule`) and costs
+    that are not linear in the number of images; RuntimeError where PyTorch's own counter disagrees.
     """
     if isinstance(model, str):
         name = model
@@ -144,16 +149,16 @@ def count(model: nn.Module | str, input_size: Size | None = None, *, training: b
     elif options:
         raise ValueError(f"{', '.join(options)} only go with a name of the zoo, not with a module")
     else:
+        model = getattr(model, "_orig_mod", model)  # what torch.compile was given
         name = type(model).__name__
-        model = meta_copy(model)
     input_size = _image_size(224 if input_size is None else input_size)
-    model.train(training)
+    _check_takes_an_image(model, name)
     try:
-        return _count(model, name, input_size)
-    except (UncountedOperator, CounterDisagreement):
+        return _count(model, name, input_size, training)
+    except (UncountedOperator, CounterDisagreement, NotLinear):
         raise
     except Exception as error:  # whatever a layer raises on a shape that it cannot take
-        raise _size_error(model, name, input_size, error) from error
+        raise _size_error(model, name, input_size, training, error) from error
 
 
 class UncountedOperator(ValueError):
@@ -164,28 +169,8 @@ class CounterDisagreement(RuntimeError):
     """This counter and PyTorch's own found different numbers of operations in the same pass."""
 
 
-def meta_copy(model: nn.Module) -> nn.Module:
-    """A copy of the model on the meta device, made without allocating its weights per second time.
-
-    The copy has no hooks of yours, so that counting does not call them. Tensors that a module keeps as plain
-    attributes move to the meta device too.
-    """
-    memo = {id(t): torch.empty_like(t, device="meta") for t in _kept_tensors(model)}
-    for p in model.parameters():
-        memo[id(p)] = nn.Parameter(torch.empty_like(p, device="meta"), requires_grad=False)
-    duplicate = copy.deepcopy(model, memo)
-    for module in duplicate.modules():
-        module._forward_hooks.clear()
-        for key, hook in list(module._forward_pre_hooks.items()):
-            if not type(hook).__module__.startswith("torch.nn.utils"):  # weight norm works by such a hook
-                del module._forward_pre_hooks[key]
-    return duplicate
-
-
-def _kept_tensors(model: nn.Module) -> Iterator[torch.Tensor]:
-    yield from model.buffers()
-    for module in model.modules():
-        yield from (value for value in vars(module).values() if isinstance(value, torch.Tensor))
+class NotLinear(ValueError):
+    """A batch does not cost a fixed part and a part for each image, so that one image's costs are not known."""
 
 
 def _image_size(size: Size) -> tuple[int, int, int]:
@@ -198,19 +183,72 @@ def _image_size(size: Size) -> tuple[int, int, int]:
     return channels, height, width
 
 
-def _count(model: nn.Module, name: str, input_size: tuple[int, int, int]) -> Count:
-    # In training, batch normalization of a 1×1 map needs two images. What layers compute and write is proportional
-    # to the batch.
-    batch = 2 if model.training else 1
+def _check_takes_an_image(model: nn.Module, name: str) -> None:
+    """Raise ValueError, saying what the model is and what to do, where one image cannot be sent through it."""
+    for layer in model.modules():
+        kind = f"{type(layer).__module__}.{type(layer).__name__}"
+        if isinstance(layer, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{name} is scripted or traced (torch.jit), and hides its layers: count what it was made from"
+            )
+        if kind.startswith("torch.ao.nn.") and ".quantized" in kind:
+            raise ValueError(f"{name} is quantized (it has a {kind}): count the float network that it was made from")
+    try:
+        signature = inspect.signature(model.forward)
+    except ValueError:  # a function that is written in C has none
+        return
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ValueError(f"{name}.forward{signature} does not take one image alone ({error}): {WRAP}") from None
+
+
+WRAP = "count a module of yours whose forward makes from an image what it takes"
+
+
+def _count(model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool) -> Count:
+    run = partial(_one_pass, model, name, input_size, training)
+    try:
+        return run(batch=1)
+    except (UncountedOperator, CounterDisagreement):
+        raise
+    except Exception as error:  # in training, batch normalization of a 1×1 map refuses one image
+        if not training:
+            raise
+        try:
+            two, three, four = run(batch=2), run(batch=3), run(batch=4)
+        except (UncountedOperator, CounterDisagreement):
+            raise
+        except Exception:
+            raise error from None
+    layers = [_extrapolated(*rows) for rows in zip(two.layers, three.layers, four.layers, strict=True)]
+    return replace(two, layers=layers)
+
+
+def _extrapolated(two: Layer, three: Layer, four: Layer) -> Layer:
+    """The row of one image, from those of two, three and four: a fixed part and one that grows with the batch."""
+    for cost in ("macs", "activations"):
+        counts = [getattr(layer, cost) for layer in (two, three, four)]
+        if four.name != two.name or counts[2] - counts[1] != counts[1] - counts[0]:
+            images = ", ".join(f"{n:,}" for n in counts)
+            raise NotLinear(f"{cost} of layer '{two.name}' are {images} for 2, 3 and 4 images: one's share is unknown")
+    return replace(two, macs=2 * two.macs - three.macs, activations=2 * two.activations - three.activations)
+
+
+def _one_pass(model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool, batch: int) -> Count:
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     image = torch.empty(batch, *input_size, device="meta", dtype=dtype)
-    recorder = _Recorder(model, image)
-    with torch.no_grad(), FlopCounterMode(display=False) as torch_counter, recorder:
-        model(image)
+    # Outside inference mode, where composite operators would arrive whole; `forward` may draw random numbers.
+    with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=()), lent(model) as on_meta:
+        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+            model.train()  # so that heads get their sizes too
+            with on_meta:
+                model(torch.empty(max(batch, 2), *input_size, device="meta", dtype=dtype))
+        model.train(training)
+        recorder = _Recorder(model, image)
+        with FlopCounterMode(display=False) as torch_counter, recorder, on_meta:
+            model(image)
     recorder.check(torch_counter)
-    for layer in recorder.layers:
-        layer.macs //= batch
-        layer.activations //= batch
     return Count(name, input_size, recorder.layers, recorder.idle, recorder.fields_by_layer)
 
 
@@ -238,13 +276,14 @@ class _Recorder(TorchDispatchMode):
         self.running.pop()
 
     def __torch_dispatch__(self, operator: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        result = operator(*args, **(kwargs or {}))
-        output = result[0] if isinstance(result, tuple | list) else result
+        kwargs = kwargs or {}
+        result = operator(*args, **kwargs)
+        output = result[0] if isinstance(result, tuple | list) and result else result
         if isinstance(output, torch.Tensor):
-            self._record(operator, args, output)
+            self._record(operator, args, kwargs, output)
         return result
 
-    def _record(self, operator: Any, args: tuple, output: torch.Tensor) -> None:
+    def _record(self, operator: Any, args: tuple, kwargs: dict, output: torch.Tensor) -> None:
         packet = operator._overloadpacket
         tensors = [t for a in args for t in (a if isinstance(a, list | tuple) else [a]) if isinstance(t, torch.Tensor)]
         inputs = [self.fields[t] for t in tensors if t in self.fields]
@@ -254,11 +293,11 @@ class _Recorder(TorchDispatchMode):
         if operator.is_view or packet in (torch.ops.aten._unsafe_view, torch.ops.aten.lift_fresh):
             return
 
-        macs = operators.MACS[packet](output, *args) if packet in operators.MACS else 0
-        if macs:
-            self.macs_by_operator[packet] = self.macs_by_operator.get(packet, 0) + macs
-        elif packet not in operators.MACS and not operators.has_no_macs(operator):
+        macs = operators.macs(operator, output, args, kwargs)
+        if macs is None:
             self.unknown[str(operator)] = self.running[-1][0]
+            macs = 0
+        self.macs_by_operator[packet] = self.macs_by_operator.get(packet, 0) + macs
 
         layer = self._layer(packet)
         read = [t for t in tensors if t in self.fields] or tensors  # what comes from the image rather than a weight
@@ -299,11 +338,12 @@ class _Recorder(TorchDispatchMode):
     def check(self, torch_counter: FlopCounterMode) -> None:
         if self.unknown:
             found = ", ".join(f"{operator} in layer '{layer}'" for operator, layer in self.unknown.items())
-            raise UncountedOperator(f"no rule says how many MACs these operators do: {found}")
+            advice = "add one by inception_lab.costs.rule, as CONTRIBUTING.md shows"
+            raise UncountedOperator(f"no rule says how many MACs these operators do: {found}; {advice}")
         flops = torch_counter.get_flop_counts().get("Global", {})
         differing = [
             f"{packet}: {2 * self.macs_by_operator.get(packet, 0):,} FLOPs here, {flops.get(packet, 0):,} by PyTorch"
-            for packet in {**self.macs_by_operator, **flops}
+            for packet in flop_registry  # PyTorch has no rule for a matrix times a vector, among others
             if 2 * self.macs_by_operator.get(packet, 0) != flops.get(packet, 0)
         ]
         if differing:
@@ -312,24 +352,42 @@ class _Recorder(TorchDispatchMode):
 
 def _hands_on_one(module: nn.Module) -> bool:
     """Whether the module hands on one of the tensors that it writes, and the others are temporary."""
-    return type(module).__module__.partition(".")[0] in READY_MADE and not isinstance(module, nn.RNNBase)
+    return type(module).__module__.partition(".")[0] in READY_MADE and not isinstance(
+        module, nn.RNNBase | nn.RNNCellBase
+    )
 
 
 def _storage(tensor: torch.Tensor) -> int:
     return tensor.untyped_storage()._cdata
 
 
-def _size_error(model: nn.Module, name: str, input_size: tuple[int, int, int], error: Exception) -> ValueError:
-    """What to raise where a network fails: the reason, and the channels or a size at which it works if there is one."""
+def _size_error(
+    model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool, error: Exception
+) -> ValueError:
+    """What to raise where a network fails: the reason, and what works or what the network takes if that is known."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     channels, height, width = input_size
-    reason = str(error).splitlines()[0]
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is not None and first.in_channels != channels:
-        return ValueError(f"input_size must have {first.in_channels} channels for {name}, got {channels} ({reason})")
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Embedding)), None)
+    wanted = first.in_channels if isinstance(first, nn.Conv2d) else channels
     usual = zoo.entry(name).input_size if name in zoo.ZOO else 224
-    try:
-        _count(model, name, (channels, usual, usual))
-    except Exception:
-        why = "on the meta device, where tensors have shapes and no values, it fails"
-        return ValueError(f"{name} cannot be counted: {reason} ({why} at {height}×{width} and at {usual}×{usual})")
-    return ValueError(f"input_size {height}×{width} does not fit {name}: {reason}; {usual}×{usual} works")
+    for size in ((wanted, height, width), (channels, usual, usual), (wanted, usual, usual)):
+        if size == input_size:
+            continue
+        try:
+            _count(model, name, size, training)
+        except Exception:
+            continue
+        if size[1:] == (height, width):
+            return ValueError(f"input_size must have {wanted} channels for {name}, got {channels} ({reason})")
+        given, works = ("×".join(map(str, s if wanted != channels else s[1:])) for s in (input_size, size))
+        return ValueError(f"input_size {given} does not fit {name}: {reason}; {works} works")
+    kinds = {nn.Conv3d: "volumes or video", nn.Conv1d: "sequences", nn.Embedding: "whole numbers, such as words"}
+    if "got str" in reason or "no attribute 'keys'" in reason or "no attribute 'items'" in reason:
+        why = f"it takes a dictionary, and one image is sent: {WRAP}"
+    elif type(first) in kinds:
+        why = f"it takes {kinds[type(first)]}, and one image is sent: {WRAP}"
+    elif "item()" in reason or "meta" in reason or "ata-dependent" in reason:
+        why = "it needs values, and the pass runs on the meta device, where tensors have shapes and no values"
+    else:
+        why = f"so at {height}×{width} and at {usual}×{usual}"
+    return ValueError(f"{name} cannot be counted: {reason} ({why})")

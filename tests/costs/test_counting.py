@@ -355,6 +355,118 @@ def test_counting_vgg16_allocates_no_weights():
     assert megabytes < 300  # its weights alone are 528 MiB
 
 
+# --- nothing is assumed to grow with the batch
+
+
+class Adapted(nn.Module):
+    """A linear layer whose weights are the sum of its own and a product, 10×2 by 2×12, as low-rank adaptation does."""
+
+    def __init__(self, product=lambda w, a, b, x: F.linear(x, w + a @ b)):
+        super().__init__()
+        self.weight, self.product = nn.Parameter(torch.zeros(10, 12)), product
+        self.a, self.b = nn.Parameter(torch.zeros(10, 2)), nn.Parameter(torch.zeros(2, 12))
+
+    def forward(self, x):
+        return self.product(self.weight, self.a, self.b, x.flatten(1))
+
+
+@pytest.mark.parametrize("normalized", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_work_on_weights_is_counted_once_whatever_the_batch(training, normalized):
+    model = nn.Sequential(Adapted(), nn.BatchNorm1d(10)) if normalized else Adapted()
+    cost = count(model, (3, 2, 2), training=training)
+    assert cost.macs == 10 * 2 * 12 + 120
+    assert cost.layers[0].activations == 120 + 120 + 10  # A @ B, the sum, and the image's own output
+
+
+def test_odd_numbers_are_not_rounded():
+    assert count(Leaf(lambda x: x.flatten(1) @ torch.ones(27)), 3, training=True).macs == 27
+
+
+def test_a_cost_that_is_not_linear_in_the_batch_is_refused():
+    class Compared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(12)
+
+        def forward(self, x):
+            x = self.norm(x.flatten(1))
+            return x @ x.T
+
+    with pytest.raises(ValueError, match=r"macs of layer '' are 48, 108, 192 for 2, 3 and 4 images"):
+        count(Compared(), (3, 2, 2), training=True)
+
+
+# --- models that are no image classifiers
+
+
+class Two(nn.Module):
+    def forward(self, left, right):
+        return left + right
+
+
+class Dictionary(nn.Module):
+    def forward(self, batch):
+        return batch["image"]
+
+
+class Unpacks(nn.Module):
+    def forward(self, batch):
+        return {key: value for key, value in batch.items()}
+
+
+@pytest.mark.parametrize(
+    "model, says",
+    [
+        (Two(), r"Two\.forward\(left, right\) does not take one image alone \(missing .*'right'\): count a module of"),
+        (
+            Dictionary(),
+            r"Dictionary cannot be counted: .*\(it takes a dictionary, and one image is sent: count a module",
+        ),
+        (Unpacks(), r"Unpacks cannot be counted: .*\(it takes a dictionary"),
+        (
+            nn.Sequential(nn.Conv3d(3, 4, 1)),
+            r"Sequential cannot be counted: .*\(it takes volumes or video, and one image",
+        ),
+        (nn.Sequential(nn.Conv1d(3, 4, 1)), r"\(it takes sequences, and one image"),
+        (nn.Embedding(10, 4), r"\(it takes whole numbers, such as words"),
+        (nn.ModuleList(), r"ModuleList cannot be counted: Module \[ModuleList\] is missing the required .forward"),
+        (torch.ao.nn.quantized.Conv2d(3, 4, 1), r"Conv2d is quantized .*: count the float network"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_model_that_takes_no_image_is_told_what_it_is(model, says):
+    with pytest.raises(ValueError, match=says):
+        count(model, 8)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.ones(1, 3, 8, 8))])
+def test_a_scripted_model_is_told_what_it_is(make):
+    for model in (make(nn.Conv2d(3, 4, 1)), nn.Sequential(make(nn.Conv2d(3, 4, 1)))):
+        with pytest.raises(ValueError, match=r"is scripted or traced \(torch\.jit\).*count what it was made from"):
+            count(model, 8)
+
+
+def test_a_wrapped_video_model_is_counted():
+    class Clip(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.Conv3d(3, 4, (2, 1, 1))
+
+        def forward(self, x):
+            return self.layers(x[:, :, None].expand(-1, -1, 16, -1, -1))
+
+    assert count(Clip(), 8).macs == 4 * 3 * 2 * 15 * 64
+
+
+def test_a_network_that_does_nothing_has_no_rows():
+    cost = count(nn.Identity(), 8)
+    assert len(cost.rows) == len(cost.by_stage()) == cost.macs == 0
+    assert cost.by_stage().columns.tolist() == count("vgg11").by_stage().columns.tolist()
+    assert cost.rows["macs"].sum() == 0
+
+
 # --- what a module without children does by itself -----------------------------------------------------------
 
 
@@ -383,6 +495,13 @@ LEAVES = {
 def test_the_activations_of_all_operators_of_a_module_add_up(activations):
     counted = count(LEAVES[activations], 8)
     assert counted.activations == activations and len(counted.layers) == 1
+
+
+def test_functions_called_without_child_modules_add_up():
+    """A convolution, a pool and a linear layer each write; a ReLU in place does not."""
+    weights = ((4, 3, 3, 3), (10, 36))
+    leaf = Leaf(lambda x, w, v: F.linear(F.max_pool2d(F.relu_(F.conv2d(x, w)), 2).flatten(1), v), *weights)
+    assert count(leaf, 9).activations == 4 * 49 + 4 * 9 + 10
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
