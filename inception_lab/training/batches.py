@@ -145,7 +145,7 @@ class Batches:
             return augment(images) if augment else images
         first = (self.part * self.processes + self.rank) * size
         generator = torch.Generator().manual_seed(self.seed)
-        draws = augment.draw(whole, *images.shape[2:], generator)
+        draws = augment.draw(whole, *images.shape[2:], generator=generator)
         return augment.apply(images, draws.part(slice(first, first + size)))
 
 
