@@ -23,7 +23,7 @@ def check_type(name: str, hint: Any, value: Any) -> Any:
     """
     value = value.item() if isinstance(value, np.generic) else value
     kind, parts = get_origin(hint) or hint, get_args(hint)
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return from_dict(hint, value, name)
     if kind is Literal:
         check_one_of(name, value, parts)

@@ -103,7 +103,8 @@ class Augmentation:
         interpolation but for the clipping of distorted colors (0.2 of 255 levels on average on photographs).
         """
         check_images(images)
-        return self.apply(images, self.draw(len(images), *images.shape[2:], generator))
+        count, _, height, width = images.shape
+        return self.apply(images, self.draw(count, height, width, generator))
 
     def draw(self, count: int, height: int, width: int, generator: torch.Generator | None = None) -> Draws:
         """What chance decides for so many images of that size; generator: as above.

@@ -77,7 +77,7 @@ def explore(
     made_from = {"weights": _digest(Path(run)), "images": digest(images.classes, images), "steps": steps, "size": size}
     network.to(_device(device))
     work = Exploration(Path(out), network, images, made_from)
-    work.open(recipe, recipe.data if data is None else str(Path(data).name))
+    work.open(recipe, recipe.data if data is None else datasets.stored_name(data))
     work.measure(chosen, progress)
     if steps:
         work.optimize(chosen, progress)

@@ -145,7 +145,8 @@ class Batches:
             return augment(images) if augment else images
         first = (self.part * self.processes + self.rank) * size
         generator = torch.Generator().manual_seed(self.seed)
-        draws = augment.draw(whole, *images.shape[2:], generator)
+        height, width = images.shape[2:]
+        draws = augment.draw(whole, height, width, generator)
         return augment.apply(images, draws.part(slice(first, first + size)))
 
 
