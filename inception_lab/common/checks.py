@@ -9,6 +9,9 @@ from typing import Any
 class DataError(ValueError):
     """A set of images is not there, not whole or not usable; the message says what to do."""
 
+    def __init__(self, message: str):  # a DataLoader's worker hands it on at the end of a whole traceback
+        super().__init__(message.rpartition(f"{__name__}.DataError: ")[2].rstrip())
+
 
 class RunError(RuntimeError):
     """A training run cannot go on: what stopped it, and what is there to go on from."""

@@ -7,18 +7,26 @@ Augmentation(224)(images), evaluation_crops(images, 144)
 from inception_lab.data import datasets
 from inception_lab.data.augment import Augmentation, crop_and_resize, distort, draw_boxes
 from inception_lab.data.crops import evaluation_crops
-from inception_lab.data.datasets import load
+from inception_lab.data.datasets import InMemory, Part, digest, in_memory, load
+from inception_lab.data.folders import Folder
+from inception_lab.data.images import ImageSet
 from inception_lab.data.pictures import normalize, photograph
 from inception_lab.data.shapes import Shapes
 
 __all__ = [
     "Augmentation",
+    "Folder",
+    "ImageSet",
+    "InMemory",
+    "Part",
     "Shapes",
     "crop_and_resize",
     "datasets",
+    "digest",
     "distort",
     "draw_boxes",
     "evaluation_crops",
+    "in_memory",
     "load",
     "normalize",
     "photograph",

@@ -18,6 +18,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import calculate_md5, download_and_extract_archive
 
 from inception_lab.common.checks import DataError
+from inception_lab.data.images import printable
 
 PARTIAL = ".partial-"
 DAY, TIMEOUT = 24 * 3600, 60  # seconds: after which a partial folder is abandoned, a silent server given up
@@ -33,10 +34,26 @@ class Archive(NamedTuple):
 
 
 def read_annotations(folder: Path) -> dict[str, str]:
-    """The class of each image, from Tiny ImageNet's own `val_annotations.txt`; {} if the folder has none."""
-    path = folder / "val_annotations.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {name: label for name, label, *_ in (line.split("\t") for line in lines)}
+    """The class of each image, from Tiny ImageNet's own `val_annotations.txt`; {} if the folder has none.
+
+    Raises DataError for a line that is not an image and its class, and for one that leads out of the folder.
+    """
+    path, found = folder / "val_annotations.txt", {}
+    for line in filter(str.strip, read_lines(path)):
+        name, _, rest = line.partition("\t")
+        label = rest.partition("\t")[0]
+        if any(part in ("", "..") or part != Path(part).name for part in (name, label)):
+            raise DataError(f"{printable(path)} has a line that is not an image and its class: {line[:80]!r}")
+        found[name] = label
+    return found
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file; none where there is no such file. Raises DataError for what is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines() if path.is_file() else []
+    except (OSError, ValueError) as error:
+        raise DataError(f"{printable(path)} cannot be read as UTF-8 text: {error}") from error
 
 
 def sort_validation(folder: Path) -> None:

@@ -3,21 +3,29 @@
 import hashlib
 import json
 import os
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+import PIL
 import torch
 from PIL import Image
-from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
 from tqdm.auto import tqdm
 
+from inception_lab.common import files
 from inception_lab.common.checks import DataError, check_one_of
-from inception_lab.data.downloads import read_annotations
-from inception_lab.data.images import ImageSet
-from inception_lab.data.pictures import fit, read_rgb, to_rgb
-from inception_lab.data.shapes import SPLITS
+from inception_lab.data.downloads import read_annotations, read_lines
+from inception_lab.data.images import SPLITS, ImageSet, printable
+from inception_lab.data.pictures import check_sides, fit, read_rgb, to_rgb
+
+SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
+NOT_CLASSES = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+OWN = ("recipe.json", "metrics.json", "data/run.js")  # what a run folder has, and a page that `explore` makes
+NOTES = (".csv", ".db", ".html", ".ini", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")  # passed over in silence
+NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # Pillow knows these, and leaves them to other programs
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -29,7 +37,8 @@ class Folder(ImageSet):
     skip_broken=True the files that cannot be read are left out; `broken` lists them. size: scale and crop
     each image to a square, see `fit`. records: a folder in which the result of a scan is remembered.
 
-    Raises DataError, naming the files, where some cannot be read, and where no image is left.
+    Raises DataError, naming the files, where some cannot be read, and where no image is left; also for a sample
+    whose file broke later.
     """
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
@@ -50,14 +59,15 @@ class Folder(ImageSet):
         self.folders, self.samples = find_samples(self.root, split, val_share, seed)
         self.broken = find_broken([path for path, _ in self.samples], records) if scan else {}
         if self.broken and not skip_broken:
+            names = [f"{path.relative_to(self.root).as_posix()} ({reason})" for path, reason in self.broken.items()]
             raise DataError(
-                f"{len(self.broken)} of {len(self.samples)} files of {self.root} ({split}) cannot be read as images: "
-                f"{_listed(self.broken, self.root)}. Replace or delete them, or leave them out with skip_broken=True "
+                f"{len(self.broken)} of {len(self.samples)} files of {printable(self.root)} ({split}) cannot be read "
+                f"as images: {_listed(names)}. Replace or delete them, or leave them out with skip_broken=True "
                 "(--skip-broken in a terminal)"
             )
         self.samples = [(path, label) for path, label in self.samples if path not in self.broken]
         if not self.samples:
-            raise DataError(f"{self.root} has no readable image for the split {split!r}")
+            raise DataError(f"{printable(self.root)} has no readable image for the split {split!r}")
         self.classes = read_words(self.root, self.folders)
 
     def __len__(self) -> int:
@@ -65,7 +75,10 @@ class Folder(ImageSet):
 
     def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
         path, label = self.samples[i]
-        image = F.pil_to_tensor(read_rgb(path))
+        try:
+            image = F.pil_to_tensor(read_rgb(path))
+        except Exception as error:  # decoders raise many kinds
+            raise DataError(f"{printable(path)} cannot be read as an image ({_reason(error, path)})") from error
         return (image if self.size is None else fit(image, self.size)), label
 
     @property
@@ -80,12 +93,13 @@ class Folder(ImageSet):
 def find_broken(paths: list[Path], records: Path | None = None) -> dict[Path, str]:
     """The files that do not read as images, each with the reason; every file is decoded to its end.
 
-    records: a folder; the result is kept there, and read from there while no file changes its size or time.
+    records: a folder; the result is kept there, and read from there while no file, or file that a link leads to,
+    changes its size or time.
     """
-    stats = [(str(path), (s := os.lstat(path)).st_size, s.st_mtime_ns) for path in paths]
-    record = records and Path(records) / f"{hashlib.md5(repr(stats).encode()).hexdigest()}.json"
-    if record and record.is_file():
-        return {Path(path): reason for path, reason in json.loads(record.read_text(encoding="utf-8")).items()}
+    states = repr((PIL.__version__, [_state(path) for path in paths]))
+    record = records and Path(records) / f"{hashlib.md5(states.encode()).hexdigest()}.json"
+    if record and (known := _read_record(record, paths)) is not None:
+        return known
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         work = tqdm(pool.map(_why_broken, paths), "checking images", len(paths), disable=len(paths) < 1000, leave=False)
         broken = {path: reason for path, reason in zip(paths, work, strict=True) if reason}
@@ -98,21 +112,43 @@ def find_broken(paths: list[Path], records: Path | None = None) -> dict[Path, st
     return broken
 
 
+def _state(path: Path) -> tuple[str, int, int]:
+    try:
+        return str(path), (state := path.stat()).st_size, state.st_mtime_ns
+    except OSError:
+        return str(path), -1, -1
+
+
+def _read_record(path: Path, paths: list[Path]) -> dict[Path, str] | None:
+    """What an earlier scan found; None where it left no record, or the record is damaged."""
+    try:
+        record, known = json.loads(path.read_text(encoding="utf-8")), set(map(str, paths))
+    except (OSError, ValueError, RecursionError):
+        return None
+    whole = isinstance(record, dict) and all(name in known and isinstance(record[name], str) for name in record)
+    return {Path(name): reason for name, reason in record.items()} if whole else None
+
+
 def _why_broken(path: Path) -> str:
     try:
         if path.stat().st_size == 0:
             return "empty"
         with Image.open(path) as image:
+            check_sides(image)
             image.draft(None, (1, 1))  # a JPEG is read to its end, but only an eighth of its pixels computed
             to_rgb(image)
     except Exception as error:  # decoders raise many kinds
-        return str(error).replace(repr(str(path)), "the file") or type(error).__name__
+        return _reason(error, path)
     return ""
 
 
-def _listed(broken: dict[Path, str], root: Path, most: int = 10) -> str:
-    names = [f"{path.relative_to(root).as_posix()} ({reason})" for path, reason in broken.items()]
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+def _reason(error: Exception, path: Path) -> str:
+    return str(error).replace(repr(str(path)), "the file") or type(error).__name__
+
+
+def _listed(names: list[str], most: int = 10) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(printable, names[:most])) + more
 
 
 # --- finding ------------------------------------------------------------------------------------------------
@@ -123,59 +159,151 @@ def find_samples(
 ) -> tuple[list[str], list[tuple[Path, int]]]:
     """The class folders, sorted by name, and the (path, class number) of every image of a split.
 
-    Where `root` has folders train, val or test with class folders in them, those are the splits. Where there
-    is no val, or `root` itself holds the class folders, the share `val_share` of each class is val and the
-    rest train: a choice by a hash of seed and file name, the same on every machine.
+    Where `root` has folders train, val or test with class folders in them, those are the splits; they may be
+    written in any case, and be called training, valid, validation or testing. Where there is no val, or `root`
+    itself holds the class folders, the share `val_share` of each class is val and the rest train: a choice by a hash
+    of seed and file name, the same on every machine.
+
+    Every folder there is a class, but hidden folders, folders of the system such as __MACOSX, and what the course
+    made itself: run folders, pages of `explore`, its folder of data. An image is a file with a suffix that Pillow
+    reads, or any other file that Pillow knows by its first bytes; a warning lists the others, but for `NOTES`.
+    Links are followed, but not to folders that they lie in, and each file counts once.
 
     Raises ValueError for an unknown split or a share out of range; DataError where the split or the classes
-    are not there.
+    are not there, and for a class without images.
     """
     check_one_of("split", split, SPLITS)
     if not 0 < val_share < 1:
         raise ValueError(f"val_share must be above 0 and below 1, got {val_share}")
+    name = printable(root)
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder")
-    splits = [name for name in SPLITS if _subfolders(root / name)]
-    base = root / splits[0] if splits else root
+        raise DataError(f"{name} is not a folder")
+    splits = _split_folders(root)
+    base = next(iter(splits.values()), root)
     classes = _subfolders(base)
     if not classes:
         raise DataError(
-            f"{root} has no class folders: expected {root}/<class>/<image> or {root}/<split>/<class>/<image>"
+            f"{name} has no class folders: expected {name}/<class>/<image> or {name}/<split>/<class>/<image>"
+        )
+    if empty := [c for c in classes if not any(_is_image(path) for path, _ in _files(base / c))]:
+        raise DataError(
+            f"{printable(base)} has no readable image in {_listed(empty)}. Each folder there is a class: fill it, or "
+            "move or delete it"
         )
     if split in splits and not (split == "train" and "val" not in splits):
-        return classes, _images(root / split, classes)
+        return classes, _images(splits[split], classes)
     if split == "test" or (splits and "train" not in splits):
-        raise DataError(f"{root} has no folder for the split {split!r}, only {', '.join(splits) or 'class folders'}")
+        there = _listed([folder.name for folder in splits.values()]) or "class folders"
+        raise DataError(f"{name} has no folder for the split {split!r}, only {there}")
     samples = _images(base, classes)
     by_class = [[path for path, label in samples if label == number] for number in range(len(classes))]
     in_val = set()
     for paths in by_class:
-        paths.sort(key=lambda path: hashlib.md5(f"{seed} {path.relative_to(base).as_posix()}".encode()).digest())
+        paths.sort(key=lambda path: hashlib.md5(_place(seed, path.relative_to(base))).digest())
         in_val |= set(paths[: max(1, round(val_share * len(paths)))] if len(paths) > 1 else [])
     return classes, [(path, label) for path, label in samples if (path in in_val) == (split == "val")]
 
 
+def _place(seed: int, path: Path) -> bytes:
+    return f"{seed} {path.as_posix()}".encode(errors="surrogatepass")  # a name need not be UTF-8
+
+
 def read_words(root: Path, folders: list[str]) -> list[str]:
     """The names of the classes: the first word of each in `words.txt` (WordNet ids), else the folder's name."""
-    path = root / "words.txt"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = read_lines(root / "words.txt")
     words = {key: text.split(",")[0] for key, _, text in (line.partition("\t") for line in lines)}
-    return [words.get(folder, folder) for folder in folders]
+    return [printable(words.get(folder, folder)) for folder in folders]
+
+
+def _split_folders(root: Path) -> dict[str, Path]:
+    """The folders of the splits, train first. Other names than train, val and test count beside a train folder."""
+    found: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name in _subfolders(root):
+        for split in SPLITS:
+            if name.lower() in SPLIT_NAMES[split] and _subfolders(root / name):
+                found[split].append(name)
+    if not found["train"]:  # a class may be called valid
+        found = {split: [split] if split in names else [] for split, names in found.items()}
+    for split, names in found.items():
+        if len(names) > 1:
+            raise DataError(f"{printable(root)} has several folders for the split {split!r}: {_listed(names)}")
+    return {split: root / names[0] for split, names in found.items() if names}
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.glob("*") if p.is_dir() and not p.name.startswith("."))
+    """The names of the folders that can be classes or splits, sorted."""
+    below = next(os.walk(folder, onerror=_refuse))[1]
+    return sorted(name for name in below if not _passed_over(folder / name))
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"{printable(error.filename)} cannot be read ({error.strerror})") from error
+
+
+def _passed_over(folder: Path) -> bool:
+    """Whether a folder is never a class, nor part of one."""
+    if folder.name.startswith(".") or folder.name in NOT_CLASSES:
+        return True
+    return (folder.is_symlink() and _leads_above(folder)) or _is_own(folder)
+
+
+def _leads_above(link: Path) -> bool:
+    target, around = Path(os.path.realpath(link)), (Path(os.path.realpath(link.parent)), link.parent.absolute())
+    return any(target in (folder, *folder.parents) for folder in around)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether the course made this folder, or all that is in it."""
+    if folder.resolve() == files.data_folder().resolve() or any((folder / name).is_file() for name in OWN):
+        return True
+    _, below, names = next(os.walk(folder, onerror=_refuse))
+    inside = [folder / name for name in (*below, *names) if not name.startswith(".")]
+    return bool(inside) and all(path.name in below and not path.is_symlink() and _is_own(path) for path in inside)
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Every file of a class, sorted by name, before those of the folders in it; each with its path without links."""
+    seen = set()
+    for place, below, names in os.walk(folder, onerror=_refuse, followlinks=True):
+        real = os.path.realpath(place)
+        below[:] = [] if real in seen else sorted(name for name in below if not _passed_over(Path(place, name)))
+        for path in (Path(place, name) for name in sorted(names) if real not in seen and not name.startswith(".")):
+            yield path, os.path.realpath(path) if path.is_symlink() else os.path.join(real, path.name)
+        seen.add(real)
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file has a suffix that Pillow reads, or else its first bytes are those of an image."""
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind in Image.OPEN and kind not in NOT_DECODED:
+        return True
+    known = [name for name, (_, knows) in Image.OPEN.items() if knows and name not in NOT_DECODED]
+    try:
+        if path.is_file():  # a pipe would wait for ever
+            Image.open(path, formats=known).close()
+            return True
+    except Exception:  # readers raise many kinds
+        pass
+    return False
 
 
 def _images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
     number = {name: i for i, name in enumerate(classes)}
     annotations = read_annotations(folder)  # Tiny ImageNet's validation images, if nobody has sorted them
     if unknown := sorted(set(annotations.values() if annotations else _subfolders(folder)) - set(number)):
-        raise DataError(f"{folder} has folders for classes that train does not have: {', '.join(unknown[:10])}")
-    found = sorted((folder / "images" / name, number[label]) for name, label in annotations.items())
-    for name in [] if annotations else _subfolders(folder):
-        for place, below, files in os.walk(folder / name, followlinks=True):
-            below.sort()
-            images = [f for f in sorted(files) if f.lower().endswith(IMG_EXTENSIONS) and not f.startswith(".")]
-            found += [(Path(place) / file, number[name]) for file in images]
-    return found
+        raise DataError(f"{printable(folder)} has folders for classes that train does not have: {_listed(unknown)}")
+    if annotations:
+        return sorted((folder / "images" / name, number[label]) for name, label in annotations.items())
+    found = [(path, real, name) for name in _subfolders(folder) for path, real in _files(folder / name)]
+    images = [file for file in found if _is_image(file[0])]
+    if others := [path for path, _, _ in sorted(set(found) - set(images)) if path.suffix.lower() not in NOTES]:
+        names = [path.relative_to(folder).as_posix() for path in others]
+        warnings.warn(f"{printable(folder)}: Pillow reads no image in {_listed(names)}; passed over", stacklevel=2)
+    top, once = os.path.realpath(folder), {}
+    for path, real, _ in images:  # a file counts where it lies, or else where a link first leads to it
+        if real not in once or os.path.join(top, path.relative_to(folder)) == real:
+            once[real] = path
+    kept = [(path, number[name]) for path, real, name in images if once[real] == path]
+    if lost := sorted({name for _, _, name in images} - {classes[label] for _, label in kept}):
+        raise DataError(f"{printable(folder)}: {_listed(lost)} has only links to images of other classes")
+    return kept

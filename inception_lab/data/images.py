@@ -1,5 +1,7 @@
 """What the modules of this package agree on: the splits, a set of images, and a batch of images."""
 
+from pathlib import Path
+
 import torch
 from torch.utils.data import Dataset
 
@@ -30,3 +32,8 @@ def check_images(images: torch.Tensor, dtype: torch.dtype | None = torch.uint8) 
         raise ValueError(f"images must be a batch (N, 3, H, W), got {shape}")
     if dtype is not None and images.dtype != dtype:
         raise ValueError(f"images must be {dtype}, got {images.dtype}")
+
+
+def printable(name: str | Path) -> str:
+    """The name of a file or class, with escapes for newlines, control characters and bytes that are not UTF-8."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(name))

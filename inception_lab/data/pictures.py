@@ -8,6 +8,8 @@ import torch
 from PIL import Image, ImageOps
 from torchvision.transforms.v2 import functional as F
 
+from inception_lab.data.images import printable
+
 MOST_SIDES = 100  # the longer side of an image is at most so many times the shorter one
 
 Source = str | Path | Image.Image | np.ndarray | torch.Tensor
@@ -117,12 +119,13 @@ def _open(source: Source) -> Image.Image:
     if isinstance(source, Image.Image):
         return to_rgb(source)
     if isinstance(source, str | Path):
+        name = printable(source)
         if Path(source).is_dir():
-            raise ValueError(f"source must be an image file, and {source} is a folder: datasets.load reads folders")
+            raise ValueError(f"source must be an image file, and {name} is a folder: datasets.load reads folders")
         try:
             return read_rgb(source)
         except (OSError, ValueError) as error:
-            raise ValueError(f"source must be an image file, and {source} cannot be read as one ({error})") from error
+            raise ValueError(f"source must be an image file, and {name} cannot be read as one ({error})") from error
     if isinstance(source, torch.Tensor):
         source = source.squeeze(0) if source.ndim == 4 else source
         source = source.permute(1, 2, 0) if source.ndim == 3 and source.shape[0] in (1, 3, 4) else source

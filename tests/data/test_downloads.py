@@ -126,6 +126,34 @@ def test_the_archive_as_it_comes_is_understood_without_sorting(archive, tmp_path
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "val_0.JPEG\t../../escaped",
+        "val_0.JPEG\t/escaped",
+        "val_0.JPEG\t..",
+        "../../val_0.JPEG\tn01",
+        "val_0.JPEG",
+        "\tn01\t0",
+        "val_0.JPEG\tn01/n02",
+    ],
+)
+def test_a_label_that_leads_out_of_the_folder_is_refused(archive, tmp_path, line):
+    folder = archive.parent / NAME
+    before = sorted(tmp_path.rglob("*"))
+    (folder / "val" / "val_annotations.txt").write_text(f"\n{line}\n")
+    for work in (lambda: downloads.sort_validation(folder), lambda: load(folder, "val", root=tmp_path)):
+        with pytest.raises(DataError, match="val_annotations.txt has a line that is not an image and its class: "):
+            work()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_annotations_that_are_not_utf8_are_told_with_the_file(archive, tmp_path):
+    (archive.parent / NAME / "val" / "val_annotations.txt").write_bytes(b"val_\xe9.JPEG\tn01\n")
+    with pytest.raises(DataError, match="val_annotations.txt cannot be read as UTF-8 text"):
+        load(archive.parent / NAME, "val", root=tmp_path)
+
+
+@pytest.mark.parametrize(
     "kind, reason",
     [("cut", "incomplete or has another checksum"), ("missing", "the download failed .*404")],
 )
