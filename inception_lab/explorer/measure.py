@@ -36,18 +36,16 @@ def deviations(network: Network, data: InMemory, sources: list[str], batch: int 
     "image" is the normalized image.
     """
     nodes = [source for source in sources if source != "image"]
-    counts = dict.fromkeys(sources, 0)
-    sums, squares = ({source: torch.zeros(1).double() for source in sources} for _ in range(2))
+    moments = dict.fromkeys(sources, torch.zeros(()))  # how many values, their sum, the sum of their squares
     for images in batches(data, network, batch):
         values = network.extract(images, nodes) if nodes else {}
         if "image" in sources:
             values["image"] = network.normalize(images)
         for source, value in values.items():
             value = value.flatten(2).cpu().double()
-            counts[source] += value[:, 0].numel()
-            sums[source] = sums[source] + value.sum((0, 2))
-            squares[source] = squares[source] + value.square().sum((0, 2))
-    variances = {s: squares[s] / counts[s] - (sums[s] / counts[s]) ** 2 for s in sources}
+            powers = [value.new_ones(()).expand_as(value), value, value.square()]
+            moments[source] = moments[source] + torch.stack([power.sum((0, 2)) for power in powers])
+    variances = {source: squares / n - (total / n) ** 2 for source, (n, total, squares) in moments.items()}
     return {source: variance.clamp(min=0).sqrt().float() for source, variance in variances.items()}
 
 
