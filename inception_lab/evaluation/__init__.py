@@ -8,7 +8,6 @@ from inception_lab.evaluation.comparison import compare, holm, together, verdict
 from inception_lab.evaluation.inference import predict
 from inception_lab.evaluation.predictions import Predictions, average, ladder, mcnemar
 from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs
-from inception_lab.evaluation.scaling import forecast
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.evaluation.study_run import run_study
 from inception_lab.evaluation.study_table import OBJECT_SCALES, read_study
@@ -20,7 +19,6 @@ __all__ = [
     "Study",
     "average",
     "compare",
-    "forecast",
     "holm",
     "ladder",
     "mcnemar",

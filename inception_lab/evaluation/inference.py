@@ -178,6 +178,11 @@ def joined(parts: list[Part]) -> Part:
     return torch.cat(probabilities), torch.cat(labels)
 
 
+def digest_of_weights(run: str | Path) -> str:
+    """The SHA-256 of a run's weights."""
+    return hashlib.sha256((Path(run) / "model.safetensors").read_bytes()).hexdigest()
+
+
 class PredictionFile:
     """The file in a run folder with the probabilities computed so far, for its weights and one set of images.
 
@@ -186,9 +191,7 @@ class PredictionFile:
 
     def __init__(self, run: str | Path, name: str, store: bool):
         self.path, self.store = Path(run) / "predictions" / f"{name}.safetensors", store
-        with open(Path(run) / "model.safetensors", "rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
-        self.about = {"format": FORMAT, "weights": weights}
+        self.about = {"format": FORMAT, "weights": digest_of_weights(run)}
         self.written = time.monotonic()
 
     def read(self, classes: int) -> Part:

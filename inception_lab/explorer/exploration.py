@@ -7,25 +7,25 @@ It goes in two parts: the images pass the network, then an image is optimized fo
 The page can be opened after the first. What is done is never done again: killed and called again, it goes on.
 """
 
-import hashlib
 import random
 import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
 from inception_lab import lens
 from inception_lab.common import files
-from inception_lab.common.checks import DataError, RunError, check_whole
+from inception_lab.common.checks import DataError, RunError, check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.datasets import digest
-from inception_lab.evaluation.inference import training_data
-from inception_lab.explorer import measure, page, sprites
-from inception_lab.explorer.measure import Patch
+from inception_lab.evaluation.inference import digest_of_weights, training_data
+from inception_lab.explorer import measure, page
+from inception_lab.explorer.measure import Input, Patch
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
-from inception_lab.explorer.stages import CLASSES, Stage, choose_stages, find_stages
+from inception_lab.explorer.stages import CLASSES, Stage, find_stages
 from inception_lab.lens import Network, TopPatches
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
@@ -72,12 +72,20 @@ def explore(
     size = check_whole("size", size, network.smallest)
     if size > LARGEST:
         raise ValueError(f"size must be at most {LARGEST:,} pixels, got {size:,}")
-    chosen = choose_stages(find_stages(network), stages)
+    found = find_stages(network)
+    for name in stages or []:
+        check_one_of("stages", name, [stage.name for stage in found])
+    chosen = [stage for stage in found if not stages or stage.name in stages]
     images = open_images(run, recipe, data, split, length)
-    made_from = {"weights": _digest(Path(run)), "images": digest(images.classes, images), "steps": steps, "size": size}
+    made_from = {
+        "weights": digest_of_weights(run)[:16],
+        "images": digest(images.classes, images),
+        "steps": steps,
+        "size": size,
+    }
     network.to(_device(device))
-    work = Exploration(Path(out), network, images, made_from)
-    work.open(recipe, recipe.data if data is None else datasets.stored_name(data))
+    name = recipe.data if data is None else datasets.stored_name(data)
+    work = Exploration(Path(out), network, images, recipe, name, made_from)
     work.measure(chosen, progress)
     if steps:
         work.optimize(chosen, progress)
@@ -113,12 +121,8 @@ def _device(name: str) -> torch.device:
         raise ValueError(f"device must be one that PyTorch has here, such as 'cpu', got {name!r}") from error
 
 
-def _digest(run: Path) -> str:
-    with open(run / "model.safetensors", "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-class Entry(TypedDict):
+@dataclass
+class Entry:
     """What the map of the page says of a stage."""
 
     name: str
@@ -129,56 +133,87 @@ class Entry(TypedDict):
     map: int
     dead: list[int]
     classes: list[int]  # of each unit, the most frequent class among its patches
-    reached: list[float]  # of the units optimized so far: the activation of their image
+    reached: list[float] = field(default_factory=list)  # of the units optimized so far: the activation of their image
+
+
+@dataclass(kw_only=True)
+class State:
+    """What data/run.js holds: where the page comes from, how its sheets are laid out, and what of it is done."""
+
+    made_from: dict[str, Any]  # digests of weights and images, steps and size: one page is made from one of each
+    network: str
+    trained: str  # the data of the run
+    data: str  # and of the page
+    images: int
+    size: int  # of an image, in pixels
+    steps: int
+    chunk: int
+    across: int = ACROSS
+    columns: int = SMALL_ACROSS
+    patches: int = measure.PATCHES
+    classes: list[str]  # of the images
+    outputs: list[str]  # the classes of the network
+    paths: dict[str, dict[str, str]] = field(default_factory=page.path_styles)
+    strength: str = STRENGTH
+    stages: list[Entry]  # those that have been measured, in the order of the network
+
+
+@dataclass
+class Details:
+    """What data/STAGE.js holds of the units of a stage, in their order."""
+
+    patches: list[list[Patch]]
+    tuning: dict[str, Any] | None  # scales (S,) and curves (units, S); None for the classes
+    inputs: list[list[Input]]
 
 
 class Exploration:
-    """The folder of a page. data/run.js says what of it is done, and is written after each part."""
+    """The folder of a page. data/run.js says what of it is done, and is written after each part.
 
-    def __init__(self, out: Path, network: Network, images: datasets.InMemory, made_from: dict[str, Any]):
-        self.out, self.network, self.images, self.made_from = out, network, images, made_from
-        self.state: dict[str, Any] = {}
+    Raises RunError for a folder that holds something else, or a page made from something else.
+    """
 
-    def open(self, recipe: Recipe, data: str) -> None:
-        """Make the folder, or go on with what it holds. Raises RunError where that was made from something else."""
-        kept = page.read_script(self.out / "data" / "run.js")
-        foreign = page.foreign_files(self.out)
+    def __init__(
+        self,
+        out: Path,
+        network: Network,
+        images: datasets.InMemory,
+        recipe: Recipe,
+        data: str,
+        made_from: dict[str, Any],
+    ):
+        self.out, self.network, self.images = out, network, images
+        kept = page.read_script(out / "data" / "run.js")
+        foreign = page.foreign_files(out)
         if kept is None and foreign:
-            raise RunError(f"{self.out} is not empty, and holds no exploration: it holds {', '.join(foreign[:3])}")
-        if kept and kept["made_from"] != self.made_from:
-            pairs = [(key, kept["made_from"].get(key), value) for key, value in self.made_from.items()]
+            raise RunError(f"{out} is not empty, and holds no exploration: it holds {', '.join(foreign[:3])}")
+        if kept and kept["made_from"] != made_from:
+            pairs = [(key, kept["made_from"].get(key), value) for key, value in made_from.items()]
             differences = "; ".join(f"{key} was {old}, and is now {new}" for key, old, new in pairs if old != new)
-            raise RunError(f"{self.out} holds another exploration ({differences}): choose another folder, or delete it")
-        self.state = {
-            "made_from": self.made_from,
-            "network": recipe.network,
-            "trained": recipe.data,
-            "data": data,
-            "images": len(self.images),
-            "size": self.network.size,
-            "steps": self.made_from["steps"],
-            "chunk": CHUNK,
-            "across": ACROSS,
-            "columns": SMALL_ACROSS,
-            "patches": measure.PATCHES,
-            "classes": list(self.images.classes),
-            "outputs": self.network.classes,
-            "paths": page.path_styles(),
-            "strength": STRENGTH,
-            "stages": kept["stages"] if kept else [],
-        }
-        page.write_page(self.out, f"The units of {self.network.name}")
+            raise RunError(f"{out} holds another exploration ({differences}): choose another folder, or delete it")
+        self.state = State(
+            made_from=made_from,
+            network=recipe.network,
+            trained=recipe.data,
+            data=data,
+            images=len(images),
+            size=network.size,
+            steps=made_from["steps"],
+            chunk=CHUNK,
+            classes=list(images.classes),
+            outputs=network.classes,
+            stages=[Entry(**entry) for entry in kept["stages"]] if kept else [],
+        )
+        page.write_page(out, f"The units of {network.name}")
         self._save()
 
     def _save(self) -> None:
-        order = [stage.name for stage in find_stages(self.network)]
-        self.state["stages"].sort(key=lambda entry: order.index(entry["name"]))
         page.write_script(self.out / "data" / "run.js", "run", self.state)
 
     @property
     def _entries(self) -> dict[str, Entry]:
         """The stages that have been measured."""
-        return {entry["name"]: entry for entry in self.state["stages"]}
+        return {entry.name: entry for entry in self.state.stages}
 
     # --- first part: the images pass the network ------------------------------------------------------------
 
@@ -210,78 +245,72 @@ class Exploration:
         for start in range(0, stage.units, CHUNK):
             rows = patches[start : start + CHUNK]
             some = [measure.cut_patches(self.network, self.images, row, SMALL) for row in rows]
-            sprites.write(images / f"{stage.name}-patches-{start // CHUNK}.webp", torch.cat(some), measure.PATCHES)
+            page.write_sheet(images / f"{stage.name}-patches-{start // CHUNK}.webp", torch.cat(some), measure.PATCHES)
             first += [unit[0] for unit in some]
             bar.update(len(some))
-        if not self.state["steps"]:
-            sprites.write(images / f"{stage.name}-small.webp", torch.stack(first), SMALL_ACROSS)
-        details: dict[str, Any] = {"patches": patches, "tuning": None}
+        if not self.state.steps:
+            page.write_sheet(images / f"{stage.name}-small.webp", torch.stack(first), SMALL_ACROSS)
+        tuning = None
         if curves and stage.name != CLASSES:
             responses = torch.cat([curves.responses[path] for path in stage.paths])
-            details["tuning"] = {
+            tuning = {
                 "scales": [shortened(scale) for scale in curves.scales.tolist()],
                 "curves": [[shortened(value) for value in row] for row in responses.tolist()],
             }
         inputs = measure.strongest_inputs(self.network, stage, deviation)
-        details["inputs"] = [row for part in inputs for row in measure.describe_inputs(part)]
+        details = Details(patches, tuning, inputs=[row for part in inputs for row in measure.describe_inputs(part)])
         page.write_script(self.out / "data" / f"{stage.name}.js", "stage", stage.name, details)
-        self.state["stages"].append(self._new_entry(stage, patches))
-        self._save()
-
-    def _new_entry(self, stage: Stage, patches: list[list[Patch]]) -> Entry:
         names = [path.partition(".")[2] for path in stage.paths]
-        paths = list(zip(names, stage.paths.values(), stage.fields, strict=True))
-        classes = [most_common([patch["class"] for patch in row]) for row in patches]
-        return {
-            "name": stage.name,
-            "kind": "classes" if stage.name == CLASSES else "stage",
-            "units": stage.units,
-            "paths": paths,
-            "previous": stage.previous,
-            "map": stage.map,
-            "dead": [unit for unit, row in enumerate(patches) if not row],
-            "classes": classes,
-            "reached": [],
-        }
+        entry = Entry(
+            stage.name,
+            kind="classes" if stage.name == CLASSES else "stage",
+            units=stage.units,
+            paths=list(zip(names, stage.paths.values(), stage.fields, strict=True)),
+            previous=stage.previous,
+            map=stage.map,
+            dead=[unit for unit, row in enumerate(patches) if not row],
+            classes=[most_common([patch["class"] for patch in row]) for row in patches],
+        )
+        order = [stage.name for stage in find_stages(self.network)]
+        self.state.stages = sorted([*self.state.stages, entry], key=lambda entry: order.index(entry.name))
+        self._save()
 
     # --- second part: an image is optimized for every unit --------------------------------------------------
 
     def optimize(self, stages: list[Stage], progress: bool) -> None:
         """Optimize what images are missing, CHUNK units of a stage at a time, as one batch."""
-        done = sum(len(self._entries[stage.name]["reached"]) for stage in stages)
+        done = sum(len(self._entries[stage.name].reached) for stage in stages)
         total = sum(stage.units for stage in stages)
         shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} units [{elapsed}<{remaining}]"
         with tqdm(total=total, initial=done, desc="optimizing", bar_format=shape, disable=not progress) as bar:
             for stage in stages:
-                while len(self._entries[stage.name]["reached"]) < stage.units:
+                while len(self._entries[stage.name].reached) < stage.units:
                     self._optimize_chunk(stage, bar)
 
     def _optimize_chunk(self, stage: Stage, bar: tqdm) -> None:
         entry = self._entries[stage.name]
-        first = len(entry["reached"])
+        first, size = len(entry.reached), self.state.made_from["size"]
         units = [(path, channel) for path, width in stage.paths.items() for channel in range(width)]
         units = units[first : first + CHUNK]
-        alive = [i for i in range(len(units)) if first + i not in entry["dead"]]
-        pictures = torch.zeros(len(units), 3, self.made_from["size"], self.made_from["size"], dtype=torch.uint8)
+        alive = [i for i in range(len(units)) if first + i not in entry.dead]
+        pictures = torch.zeros(len(units), 3, size, size, dtype=torch.uint8)
         reached = torch.zeros(len(units))
         if alive:
             images, reached[alive] = self._optimized([units[i] for i in alive], bar, len(units))
             pictures[alive] = (images * 255 + 0.5).to(torch.uint8)
         else:
             bar.update(len(units))
-        sprites.write(self.out / "images" / f"{stage.name}-optimized-{first // CHUNK}.webp", pictures, ACROSS)
+        page.write_sheet(self.out / "images" / f"{stage.name}-optimized-{first // CHUNK}.webp", pictures, ACROSS)
         self._write_small(stage, pictures, first)
-        entry["reached"] += [shortened(value) for value in reached.tolist()]
+        entry.reached += [shortened(value) for value in reached.tolist()]
         self._save()
 
     def _optimized(self, units: list[tuple[str, int]], bar: tqdm, count: int) -> tuple[torch.Tensor, torch.Tensor]:
         """An image for each unit, and the activation that it reaches."""
-        steps, size = self.made_from["steps"], self.made_from["size"]
+        steps, size = self.state.steps, self.state.made_from["size"]
 
-        def tick(
-            images: torch.Tensor, rng: random.Random
-        ) -> torch.Tensor:  # a transform that changes nothing: it is called once a step
-            bar.update(count / steps)
+        def tick(images: torch.Tensor, rng: random.Random) -> torch.Tensor:
+            bar.update(count / steps)  # a transform that changes nothing, and is called once a step
             return images
 
         objectives = [lens.logit(c) if path == CLASSES else lens.channel(path, c) for path, c in units]
@@ -305,9 +334,9 @@ class Exploration:
         """Write the sprite of the map, with the pictures of all chunks so far."""
         images = self.out / "images"
         sheets = [images / f"{stage.name}-optimized-{chunk}.webp" for chunk in range(first // CHUNK)]
-        before = [sprites.read(sheet, self.made_from["size"], CHUNK) for sheet in sheets]
+        before = [page.read_sheet(sheet, self.state.made_from["size"], CHUNK) for sheet in sheets]
         small = measure.to_size(torch.cat([*before, pictures]).float() / 255, SMALL)
-        sprites.write(images / f"{stage.name}-small.webp", small, SMALL_ACROSS)
+        page.write_sheet(images / f"{stage.name}-small.webp", small, SMALL_ACROSS)
 
 
 def most_common(numbers: list[int]) -> int:

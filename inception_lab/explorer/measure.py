@@ -1,6 +1,7 @@
 """What the page says about the units of some stages: the patches that excite them, their tuning, their inputs."""
 
 import copy
+from dataclasses import dataclass
 from functools import cache
 from typing import TypedDict
 
@@ -20,7 +21,8 @@ PATCHES, INPUTS = 9, 8  # of each unit
 Patch = TypedDict("Patch", {"image": int, "class": int, "value": float, "box": tuple[int, int, int, int]})
 
 
-class Input(TypedDict):
+@dataclass
+class Input:
     """One of a unit's strongest inputs, and the expanded kernel that reads it."""
 
     channel: int
@@ -36,18 +38,16 @@ def deviations(network: Network, data: InMemory, sources: list[str], batch: int 
     "image" is the normalized image.
     """
     nodes = [source for source in sources if source != "image"]
-    counts = dict.fromkeys(sources, 0)
-    sums, squares = ({source: torch.zeros(1).double() for source in sources} for _ in range(2))
+    moments = dict.fromkeys(sources, torch.zeros(()))  # how many values, their sum, the sum of their squares
     for images in batches(data, network, batch):
         values = network.extract(images, nodes) if nodes else {}
         if "image" in sources:
             values["image"] = network.normalize(images)
         for source, value in values.items():
             value = value.flatten(2).cpu().double()
-            counts[source] += value[:, 0].numel()
-            sums[source] = sums[source] + value.sum((0, 2))
-            squares[source] = squares[source] + value.square().sum((0, 2))
-    variances = {s: squares[s] / counts[s] - (sums[s] / counts[s]) ** 2 for s in sources}
+            powers = [value.new_ones(()).expand_as(value), value, value.square()]
+            moments[source] = moments[source] + torch.stack([power.sum((0, 2)) for power in powers])
+    variances = {source: squares / n - (total / n) ** 2 for source, (n, total, squares) in moments.items()}
     return {source: variance.clamp(min=0).sqrt().float() for source, variance in variances.items()}
 
 
@@ -74,19 +74,14 @@ def describe_patches(network: Network, data: InMemory, found: TopPatches) -> lis
     """
     whole = (0, 0, network.size, network.size)
     field = cache(lambda *place: whole if found.path == CLASSES else lens.receptive_field(network, found.path, *place))
-    columns = (found.images, found.values, found.rows, found.columns)
-    rows: list[list[Patch]] = []
     classes = data.labels.tolist()
-    for images, values, vertical, horizontal in zip(*(t.tolist() for t in columns), strict=True):
-        places = zip(images, values, map(field, vertical, horizontal), strict=True)
-        rows.append(
-            [
-                {"image": number, "class": classes[number], "value": shortened(value), "box": box}
-                for number, value, box in places
-                if number >= 0
-            ]
-        )
-    return rows
+
+    def patch(image: int, value: float, row: int, column: int) -> Patch:
+        return {"image": image, "class": classes[image], "value": shortened(value), "box": field(row, column)}
+
+    columns = (found.images, found.values, found.rows, found.columns)
+    units = zip(*(column.tolist() for column in columns), strict=True)
+    return [[patch(*place) for place in zip(*unit, strict=True) if place[0] >= 0] for unit in units]
 
 
 def cut_patches(network: Network, data: InMemory, row: list[Patch], side: int) -> torch.Tensor:
@@ -113,11 +108,5 @@ def describe_inputs(found: Inputs) -> list[list[Input]]:
     for channels, excites, inhibits, kernels in zip(*found, strict=True):
         whole = (100 * kernels / kernels.abs().max().clamp(min=1e-20)).round().int().flatten(1).tolist()
         parts = zip(channels.tolist(), excites.tolist(), inhibits.tolist(), whole, strict=True)
-        rows.append(
-            [
-                {"channel": c, "excites": shortened(e), "inhibits": shortened(i), "kernel": kernel}
-                for c, e, i, kernel in parts
-                if e + i > 0
-            ]
-        )
+        rows.append([Input(c, shortened(e), shortened(i), kernel) for c, e, i, kernel in parts if e + i > 0])
     return rows

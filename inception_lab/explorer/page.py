@@ -7,12 +7,18 @@ images/STAGE-small.webp           a sprite of all its units, loaded when the row
 images/STAGE-optimized-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
 """
 
+import io
 import json
 from html import escape
 from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision.utils import make_grid
 
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
@@ -22,6 +28,7 @@ CHUNK = 32  # units whose pictures are in one file
 ACROSS, SMALL_ACROSS = 8, 32  # pictures in a row of a sheet of CHUNK units, and of a whole stage
 SMALL = 48  # pixels along a side of a picture of the map
 FILES = ("page.css", "page.js")
+QUALITY = 85  # of lossy WebP, from 0 to 100
 
 
 def write_page(out: Path, title: str) -> None:
@@ -52,9 +59,9 @@ def path_styles() -> dict[str, dict[str, str]]:
 
 
 def write_script(path: Path, call: str, *arguments: Any) -> None:
-    """Write a script that hands data to the page, as a whole or not at all."""
-    listed = ", ".join(json.dumps(argument, separators=(",", ":"), ensure_ascii=False) for argument in arguments)
-    files.write(path, f"explorer.{call}({listed});\n".encode())
+    """Write a script that hands data, dataclasses among them, to the page, as a whole or not at all."""
+    encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=vars).encode
+    files.write(path, f"explorer.{call}({', '.join(map(encode, arguments))});\n".encode())
 
 
 def read_script(path: Path) -> Any:
@@ -69,6 +76,27 @@ def read_script(path: Path) -> Any:
         return json.loads(f"[{text[text.index('(') + 1 : text.rindex(')')]}]")[-1]
     except ValueError as error:
         raise RunError(f"{path} cannot be read: delete it, and the stages are measured again") from error
+
+
+# --- sprites: many small pictures in one file, so that a page with thousands of them loads few files, when needed
+
+
+def write_sheet(path: Path, pictures: torch.Tensor, columns: int) -> None:
+    """Write pictures, uint8 (N, 3, S, S), in rows of `columns` as one WebP file, as a whole or not at all."""
+    blank = pictures.new_zeros(-len(pictures) % columns, *pictures.shape[1:])
+    sheet = make_grid(torch.cat([pictures, blank]), nrow=columns, padding=0)
+    content = io.BytesIO()
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(content, "webp", quality=QUALITY, method=4)
+    files.write(path, content.getvalue())
+
+
+def read_sheet(path: Path, side: int, count: int) -> torch.Tensor:
+    """The first `count` pictures of a sheet again, uint8 (count, 3, side, side), as far as WebP kept them."""
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    height, width, _ = pixels.shape
+    cells = pixels.view(height // side, side, width // side, side, 3).permute(0, 2, 4, 1, 3)
+    return cells.flatten(0, 1)[:count].contiguous()
 
 
 def shortened(value: float) -> float:

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from inception_lab import lens
-from inception_lab.common.checks import check_one_of
 from inception_lab.lens.network import Network, geometry
 
 CLASSES = "linear"  # the stage whose units are the classes: they have a logit and no map
@@ -40,10 +39,3 @@ def find_stages(network: Network) -> list[Stage]:
         previous = name
     found.append(Stage(CLASSES, {CLASSES: len(network.classes)}, previous, "avg_pool", 0, [0]))
     return found
-
-
-def choose_stages(found: list[Stage], names: list[str] | None) -> list[Stage]:
-    """The stages of these names, or all. Raises ValueError for a name that is not there, offering the closest."""
-    for name in names or []:
-        check_one_of("stages", name, [stage.name for stage in found])
-    return [stage for stage in found if not names or stage.name in names]

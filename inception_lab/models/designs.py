@@ -5,6 +5,7 @@ Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from inception_lab.common.checks import check_one_of, check_whole
@@ -221,22 +222,13 @@ class Design:
 def smallest_input(design: Design) -> int:
     """The side in pixels of the smallest square image that leaves every stage at least one pixel."""
     size = 1
-    while not _fits(design, size):
-        size += 1
-    return size
-
-
-def _fits(design: Design, size: int) -> bool:
-    for row in design.table:
+    for row in reversed(design.table):  # from the size that a row must make to the one that it needs
         if row.type == "max pool" and design.pool_rounding == "up":
-            size = -(-(size - row.patch) // row.stride) + 1  # a window may reach over the edge
-        elif row.type not in MODULES:
-            size = (size + 2 * (row.patch // 2) - row.patch) // row.stride + 1
-        elif row.stride > 1:
-            size = (size - 1) // row.stride + 1
-        if size < 1:
-            return False
-    return True
+            size = (size - 2) * row.stride + row.patch + 1  # the last window may reach over the edge
+        else:  # the padding is half the kernel, so that an odd one needs one pixel and an even one none
+            size = (size - 1) * row.stride + (1 if row.type in MODULES else row.patch % 2)
+        size = max(size, 1)
+    return size
 
 
 def small_images(design: Design, size: int) -> Design:
@@ -266,6 +258,9 @@ RELEASED_TABLE = change(RELEASED_TABLE, "inception_5a", five_reduce=48)
 
 CIFAR_TABLE = change(without(TABLE_1, "pool1", "conv2", "pool2"), "conv1", patch=3, stride=1, channels=192)
 
+# The networks of three tutorials: no heads, no dropout, padded pools.
+for_ten_classes = partial(Design, pool_rounding="padded", dropout=0.0, aux_after=(), num_classes=10)
+
 DESIGNS = {
     # The paper as printed.
     "googlenet": Design(),
@@ -286,35 +281,13 @@ DESIGNS = {
         initialization="truncated normal",
     ),
     # kuangliu/pytorch-cifar, models/googlenet.py: for 32×32 images; two 3×3 in the 5×5 path, biases and batch norm.
-    "googlenet-pytorch-cifar": Design(
-        table=CIFAR_TABLE,
-        norm="batch",
-        five_by_five="two 3x3",
-        pool_rounding="padded",
-        dropout=0.0,
-        aux_after=(),
-        initialization="pytorch",
-        num_classes=10,
+    "googlenet-pytorch-cifar": for_ten_classes(
+        table=CIFAR_TABLE, norm="batch", five_by_five="two 3x3", initialization="pytorch"
     ),
-    # Dive into Deep Learning, section 8.4: no normalization, no heads, no dropout, padded pools.
-    "googlenet-d2l": Design(
-        norm="none",
-        pool_rounding="padded",
-        dropout=0.0,
-        aux_after=(),
-        initial_bias=0.0,
-        num_classes=10,
-    ),
+    # Dive into Deep Learning, section 8.4: no normalization.
+    "googlenet-d2l": for_ten_classes(norm="none", initial_bias=0.0),
     # UvA Deep Learning tutorial 5: eight narrow modules for 32×32 images.
-    "googlenet-uva": Design(
-        table=UVA_TABLE,
-        norm="batch",
-        pool_rounding="padded",
-        dropout=0.0,
-        aux_after=(),
-        initialization="kaiming",
-        num_classes=10,
-    ),
+    "googlenet-uva": for_ten_classes(table=UVA_TABLE, norm="batch", initialization="kaiming"),
     # Inception-v2 (Ioffe & Szegedy 2015): batch norm, two 3×3 for the 5×5, strided modules, no heads, no dropout.
     "inception-v2": Design(
         table=INCEPTION_V2_TABLE,

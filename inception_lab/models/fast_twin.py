@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.models.blocks import ConvUnit, Inception, NaiveInception
@@ -49,14 +50,10 @@ def fast(model: GoogLeNet, *, dtype: torch.dtype = torch.float32, compile: bool 
         return Twin(model, dtype, compile)
 
 
-class Twin(nn.Module):
+class Twin(nn.Sequential):
     """What `fast` makes. (N, in_channels, H, W) → logits (N, num_classes), float32, without gradients."""
 
     def __init__(self, model: GoogLeNet, dtype: torch.dtype, compile: bool):
-        super().__init__()
-        self.in_channels, self.smallest_input = model.in_channels, model.smallest_input
-        self.wants_compiler = compile
-        self.machine_code: Callable[[torch.Tensor], torch.Tensor] | None = None
         check_untouched("model", model)
         known = {*model.stages, *model.heads.values()}
         for name, _ in model.named_children():
@@ -66,28 +63,23 @@ class Twin(nn.Module):
         stages: dict[str, nn.Module] = {"input": FusedInput(dtype, *affine)}
         for name in model.stages:
             stages[name] = convert(name, model.get_submodule(name), dtype)
-        self.stages = list(stages)
-        for name, stage in stages.items():
-            self.add_module(name, stage)
-        super().train(False).to(next(model.parameters()).device)
+        super().__init__(OrderedDict(stages))
+        self.in_channels, self.smallest_input = model.in_channels, model.smallest_input
+        self.wants_compiler = compile
+        self.machine_code: Callable[[torch.Tensor], torch.Tensor] | None = None
+        self.eval().to(next(model.parameters()).device)
 
     @torch.no_grad()
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         check_images(x, self.in_channels, self.smallest_input)
-        run: Callable[[torch.Tensor], torch.Tensor] = self.run
+        run: Callable[[torch.Tensor], torch.Tensor] = super().forward
         if self.wants_compiler and x.device.type != "meta":  # on which costs are counted
-            self.machine_code = run = self.machine_code or compiled(self.run, x.device.type)
+            self.machine_code = run = self.machine_code or compiled(run, x.device.type)
         parts = x.split(max(1, PIXELS_AT_ONCE // x[0, 0].numel()) if x.device.type == "cpu" else len(x))
         logits = [run(part) for part in parts]
         if x.device.type == "cuda":
             return logits[0].clone()  # the next launch of a graph writes to the same memory
         return logits[0] if len(logits) == 1 else torch.cat(logits)
-
-    def run(self, x: torch.Tensor) -> torch.Tensor:
-        """The logits of images that are computed at once."""
-        for name in self.stages:
-            x = getattr(self, name)(x)
-        return x
 
     def train(self, mode: bool = True) -> "Twin":
         """Raises ValueError for True: a twin has no training mode."""
@@ -157,12 +149,12 @@ def fold(name: str, unit: ConvUnit, dtype: torch.dtype) -> nn.Module:
     if not is_known or not is_plain(conv) or not is_normalization(norm):
         raise unrecognized(name, unit, "but not a convolution, batch norm with running statistics or none, and ReLU")
     weight, bias = folded(conv, norm)
-    pointwise = FusedConv.like(conv, weight.to(dtype), bias.to(dtype), relu=True)
+    pointwise = FusedConv(weight.to(dtype), bias.to(dtype), conv)
     if depthwise is None:
         return pointwise
     assert is_plain(depthwise)  # as checked above
     shift = None if depthwise.bias is None else depthwise.bias.to(dtype)
-    return nn.Sequential(FusedConv.like(depthwise, depthwise.weight.to(dtype), shift, relu=False), pointwise)
+    return nn.Sequential(FusedConv(depthwise.weight.to(dtype), shift, depthwise, relu=False), pointwise)
 
 
 def is_plain(conv: nn.Module | None) -> TypeGuard[nn.Conv2d]:
@@ -186,10 +178,8 @@ def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d | None) -> tuple[torch.Tensor, 
     bias = weight.new_zeros(len(weight)) if conv.bias is None else conv.bias.double()
     if norm is None or norm.running_mean is None or norm.running_var is None:
         return weight, bias
-    factor = (norm.running_var.double() + norm.eps).rsqrt()
-    factor = factor if norm.weight is None else factor * norm.weight.double()
-    weight, bias = weight * factor.view(-1, 1, 1, 1), (bias - norm.running_mean.double()) * factor
-    return weight, bias if norm.bias is None else bias + norm.bias.double()
+    mean, var = norm.running_mean.double(), norm.running_var.double()
+    return fuse_conv_bn_weights(weight, bias, mean, var, norm.eps, norm.weight, norm.bias)
 
 
 def convert_sequential(name: str, layers: nn.Sequential, dtype: torch.dtype) -> nn.Module:
@@ -200,29 +190,15 @@ def convert_sequential(name: str, layers: nn.Sequential, dtype: torch.dtype) -> 
 
 def convert_inception(name: str, inception: Inception | NaiveInception, dtype: torch.dtype) -> FusedInception:
     """The twin of a module: the first convolution of each path, if it is 1×1, is joined to the others."""
-    paths: list[nn.Module] = []
-    firsts: list[FusedConv] = []
-    spans: list[tuple[int, int] | None] = []
-    width = 0
+    firsts: list[FusedConv | None] = []
+    rests: list[nn.Module] = []
     for path, parts in inception.named_children():
         twin = convert(f"{name}.{path}", parts, dtype)
-        layers = list(twin) if isinstance(twin, nn.Sequential) else [twin]
-        span = None
-        first = layers[0]
-        if isinstance(first, FusedConv) and first.is_pointwise:
-            layers = layers[1:]
-            firsts.append(first)
-            span = (width, width + len(first.weight))
-            width = span[1]
-        paths.append(nn.Sequential(*layers))
-        spans.append(span)
-    return FusedInception(join(firsts) if firsts else None, paths, spans)
-
-
-def join(convs: list[FusedConv]) -> FusedConv:
-    """1×1 convolutions of one input as one: their weights and biases, one behind the other."""
-    weight = torch.cat([c.weight for c in convs])
-    return FusedConv(weight, torch.cat([c.bias for c in convs if c.bias is not None]))
+        first, *rest = twin if isinstance(twin, nn.Sequential) else [twin]
+        joined = first if isinstance(first, FusedConv) and first.is_pointwise else None
+        firsts.append(joined)
+        rests.append(nn.Sequential(*([first, *rest] if joined is None else rest)))
+    return FusedInception(firsts, rests)
 
 
 def convert_unchanged(name: str, layer: nn.Module, dtype: torch.dtype) -> nn.Module:

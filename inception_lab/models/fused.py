@@ -5,6 +5,7 @@ side by side.
 """
 
 import copy
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 ONEDNN: Any = torch.ops.mkldnn if torch.backends.mkldnn.is_available() else None
+POINTWISE = nn.Conv2d(1, 1, 1, device="meta")  # moves over the map pixel by pixel
 SHAPES_KEPT = 4  # for so many shapes of the input a convolution keeps its weights packed
 
 
@@ -19,31 +21,19 @@ class FusedConv(nn.Module):
     """Convolution with the batch norm folded into it, bias and ReLU as one operation.
 
     (N, in, H, W) → (N, out, H', W'). On a CPU it is oneDNN's, which wants the weights in an order of its own that
-    depends on the shape of the input. PyTorch's conv2d reorders them in each call; here it is done once a shape.
+    depends on the shape of the input. PyTorch's conv2d reorders them in each call; here it is done once a shape. It
+    moves over the map as the convolution `like` does.
     """
 
     def __init__(
-        self,
-        weight: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        *,
-        stride: tuple[int, ...] = (1, 1),
-        padding: str | tuple[int, ...] = (0, 0),
-        dilation: tuple[int, ...] = (1, 1),
-        groups: int = 1,
-        relu: bool = True,
+        self, weight: torch.Tensor, bias: torch.Tensor | None = None, like: nn.Conv2d = POINTWISE, *, relu: bool = True
     ):
         super().__init__()
         self.weight = nn.Parameter(weight.contiguous(memory_format=torch.channels_last), requires_grad=False)
         self.bias = None if bias is None else nn.Parameter(bias, requires_grad=False)
-        self.stride, self.padding, self.dilation, self.groups, self.relu = stride, padding, dilation, groups, relu
+        self.stride, self.padding, self.dilation, self.groups = like.stride, like.padding, like.dilation, like.groups
+        self.relu = relu
         self.packed: dict[tuple, torch.Tensor] = {}
-
-    @classmethod
-    def like(cls, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None, relu: bool) -> "FusedConv":
-        """A convolution that moves over the map as `conv` does, with other weights."""
-        stride, padding, dilation = conv.stride, conv.padding, conv.dilation
-        return cls(weight, bias, stride=stride, padding=padding, dilation=dilation, groups=conv.groups, relu=relu)
 
     @property
     def is_pointwise(self) -> bool:
@@ -87,18 +77,24 @@ def for_onednn(x: torch.Tensor) -> bool:
 class FusedInception(nn.Module):
     """An Inception module whose 1×1 convolutions of the input are merged into one.
 
-    merged: the convolution that computes the 1×1 path and the reductions, one behind the other; None for a module
-    that has none. paths: what comes after. spans: for each path the channels (from, to) of the merged convolution
-    that it reads; None for a path that reads the module's input, such as the pool.
+    firsts: for each path the 1×1 convolution that it begins with; None for a path that reads the module's input, such
+    as the pool. rests: what comes after. The weights of `merged` are those of `firsts`, one behind the other.
     """
 
-    def __init__(self, merged: FusedConv | None, paths: list[nn.Module], spans: list[tuple[int, int] | None]):
+    def __init__(self, firsts: list[FusedConv | None], rests: list[nn.Module]):
         super().__init__()
-        self.merged, self.paths, self.spans = merged, nn.ModuleList(paths), spans
+        convs = [conv for conv in firsts if conv is not None]
+        self.widths = [0 if conv is None else len(conv.weight) for conv in firsts]
+        self.merged = None
+        if convs:
+            bias = torch.cat([conv.bias for conv in convs if conv.bias is not None])
+            self.merged = FusedConv(torch.cat([conv.weight for conv in convs]), bias)
+        self.paths = nn.ModuleList(rests)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         merged = x if self.merged is None else self.merged(x)
-        reads = [x if span is None else merged[:, slice(*span)] for span in self.spans]  # a slice is no copy
+        ends = zip(self.widths, accumulate(self.widths), strict=True)
+        reads = [merged[:, end - width : end] if width else x for width, end in ends]  # a slice is no copy
         return torch.cat([path(part) for path, part in zip(self.paths, reads, strict=True)], dim=1)
 
 

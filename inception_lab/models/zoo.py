@@ -8,6 +8,7 @@ What torchvision or timm has is taken from there, with new weights: nothing is d
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -91,49 +92,34 @@ def _published(name: str) -> nn.Module:
     return published
 
 
-def _googlenet(design: Design) -> Callable[..., nn.Module]:
-    def make(
-        *, num_classes: int | None = None, aux: bool | None = None, in_channels: int = 3, **departures: Any
-    ) -> nn.Module:
-        return GoogLeNet(vary(design, **departures), num_classes, in_channels=in_channels, aux=aux)
-
-    return make
+def _googlenet(
+    design: Design, /, *, num_classes: int | None = None, aux: bool | None = None, in_channels: int = 3, **fields: Any
+) -> nn.Module:
+    return GoogLeNet(vary(design, **fields), num_classes, in_channels=in_channels, aux=aux)
 
 
-def _torchvision(model: str, **defaults: Any) -> Callable[..., nn.Module]:
-    def make(**options: Any) -> nn.Module:
-        import torchvision  # here, so that a name from elsewhere does not wait for it
+def _torchvision(model: str, /, **options: Any) -> nn.Module:
+    import torchvision  # here, so that a name from elsewhere does not wait for it
 
-        return getattr(torchvision.models, model)(weights=None, **defaults | options)
-
-    return make
+    return getattr(torchvision.models, model)(weights=None, **options)
 
 
-def _timm(model: str) -> Callable[..., nn.Module]:
-    def make(**options: Any) -> nn.Module:
-        import timm  # here, because importing it takes seconds
+def _timm(model: str, /, **options: Any) -> nn.Module:
+    import timm  # here, because importing it takes seconds
 
-        return timm.create_model(model, pretrained=False, **options)
-
-    return make
+    return timm.create_model(model, pretrained=False, **options)
 
 
 # The designs' names, each with the size and the place of its publication.
 GOOGLENETS = {
     "googlenet": (224, "Szegedy et al. 2014, arXiv:1409.4842, Table 1"),
-    "googlenet-released": (
-        224,
-        "widths of Google's inception5h graph; separable conv1 inferred from Table 1",
-    ),
+    "googlenet-released": (224, "widths of Google's inception5h graph; separable conv1 inferred from Table 1"),
     "googlenet-bn": (224, "the paper's network with batch normalization (Ioffe & Szegedy 2015)"),
     "googlenet-torchvision": (224, "torchvision, torchvision/models/googlenet.py"),
     "googlenet-pytorch-cifar": (32, "kuangliu/pytorch-cifar, models/googlenet.py"),
     "googlenet-d2l": (96, "Dive into Deep Learning, section 8.4"),
     "googlenet-uva": (32, "UvA Deep Learning tutorial 5"),
-    "googlenet-laptop": (
-        64,
-        "this course: googlenet-bn at a quarter of its width",
-    ),
+    "googlenet-laptop": (64, "this course: googlenet-bn at a quarter of its width"),
     "googlenet-32": (32, "the paper's network with a stem for 32×32 images"),
     "googlenet-64": (64, "the paper's network with a stem for 64×64 images"),
     "googlenet-bn-32": (32, "googlenet-bn with a stem for 32×32 images"),
@@ -143,21 +129,21 @@ GOOGLENETS = {
 
 ZOO: dict[str, Entry] = {
     "alexnet-2012": Entry(classics.alexnet_2012, 227, "Krizhevsky et al. 2012"),
-    "alexnet": Entry(_torchvision("alexnet"), 224, "Krizhevsky 2014, arXiv:1404.5997"),
+    "alexnet": Entry(partial(_torchvision, "alexnet"), 224, "Krizhevsky 2014, arXiv:1404.5997"),
     "zfnet": Entry(classics.zfnet, 224, "Zeiler & Fergus 2013, arXiv:1311.2901"),
     "nin": Entry(classics.nin, 224, "Lin et al. 2013, arXiv:1312.4400"),
     **{
-        vgg: Entry(_torchvision(vgg), 224, "Simonyan & Zisserman 2014, arXiv:1409.1556")
+        vgg: Entry(partial(_torchvision, vgg), 224, "Simonyan & Zisserman 2014, arXiv:1409.1556")
         for vgg in ("vgg11", "vgg13", "vgg16", "vgg19")
     },
-    **{name: Entry(_googlenet(DESIGNS[name]), size, source) for name, (size, source) in GOOGLENETS.items()},
+    **{name: Entry(partial(_googlenet, DESIGNS[name]), size, source) for name, (size, source) in GOOGLENETS.items()},
     "inception-v3": Entry(
-        _torchvision("inception_v3", init_weights=True), 299, "Szegedy et al. 2015, arXiv:1512.00567"
+        partial(_torchvision, "inception_v3", init_weights=True), 299, "Szegedy et al. 2015, arXiv:1512.00567"
     ),
-    "inception-v4": Entry(_timm("inception_v4"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
-    "inception-resnet-v2": Entry(_timm("inception_resnet_v2"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
-    "xception": Entry(_timm("legacy_xception"), 299, "Chollet 2016, arXiv:1610.02357"),
-    "nasnet-a": Entry(_timm("nasnetalarge"), 331, "Zoph et al. 2017, arXiv:1707.07012"),
+    "inception-v4": Entry(partial(_timm, "inception_v4"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
+    "inception-resnet-v2": Entry(partial(_timm, "inception_resnet_v2"), 299, "Szegedy et al. 2016, arXiv:1602.07261"),
+    "xception": Entry(partial(_timm, "legacy_xception"), 299, "Chollet 2016, arXiv:1610.02357"),
+    "nasnet-a": Entry(partial(_timm, "nasnetalarge"), 331, "Zoph et al. 2017, arXiv:1707.07012"),
 }
 
 # Who hands out ImageNet weights for which of these networks, and under what name.

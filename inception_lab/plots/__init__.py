@@ -6,13 +6,16 @@ plots.draw_network(model), plots.study(frame), plots.module_cost()
 
 from inception_lab.plots.architecture import draw_module, draw_network, impulse_responses, path_images, receptive_fields
 from inception_lab.plots.costs import (
+    accuracy_cost,
     cost_by_module,
     error_against_cost,
+    frontier,
     object_and_kernels,
     path_costs,
     roofline,
     share_of_variance,
     tuning_curves,
+    with_notes,
 )
 from inception_lab.plots.images import crop_boxes, image_grid, titled_images
 from inception_lab.plots.lens import (
@@ -25,7 +28,6 @@ from inception_lab.plots.lens import (
     scores,
     tuning_by_path,
 )
-from inception_lab.plots.plane import accuracy_cost, frontier, with_notes
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
 from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
 from inception_lab.plots.widgets import costs_by_path, module_cost, upload

@@ -27,13 +27,13 @@ from inception_lab.plots.style import (
 )
 
 
-def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28, ax: Axes | None = None) -> Axes:
+def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28) -> Axes:
     """Draw a module from its own layers: one column per path, one box per layer, channels on every box.
 
     in_channels, size: channels and side of the input map; the box labels come from running the module.
     Returns the axes.
     """
-    ax = ax or plt.subplots(figsize=(8, 3.8))[1]
+    ax = plt.subplots(figsize=(8, 3.8))[1]
     rows = count(module, (in_channels, size, size)).rows
     layers = rows[rows["operation"].isin(["Conv2d", "MaxPool2d", "AvgPool2d"])]
     paths = [name for name in PATHS if hasattr(module, name)]
@@ -60,14 +60,14 @@ def draw_module(module: Inception | NaiveInception, in_channels: int, size: int 
     return ax
 
 
-def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224), ax: Axes | None = None) -> Axes:
+def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) -> Axes:
     """Draw a network from its own layers: one bar per stage, as high as its map's side, striped by path.
 
     The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
     channels; a gray bar has no paths. Stages that change neither map nor channels (normalization, flattening,
     dropout) are left out. Auxiliary heads are marked above the stage that feeds them. Returns the axes.
     """
-    ax = ax or plt.subplots(figsize=(11, 3.8))[1]
+    ax = plt.subplots(figsize=(11, 3.8))[1]
     stages = count(model, input_size).by_stage()
     stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
     for x, (stage, row) in enumerate((str(name), row) for name, row in stages.iterrows()):
@@ -127,15 +127,13 @@ def impulse_responses(responses: dict[str, Array]) -> Figure:
 
 def path_images(photograph: Array, responses: dict[str, Array]) -> Figure:
     """Draw a photograph (H, W, 3) and what each path makes of it: path name → (H, W) tensor. Returns the figure."""
-    figure, axes = plt.subplots(1, len(responses) + 1, figsize=(11, 2.6))
-    axes[0].imshow(photograph)
-    axes[0].set_title("photograph", loc="center")
-    for ax, (path, response) in zip(axes[1:], responses.items(), strict=True):
-        ax.imshow(response)
-        ax.set_title(PATH_LABELS[path], loc="center", fontweight="bold")
-        path_bar(ax, path, "top")
-    for ax in axes:
+    figure, drawn = panels({"photograph": photograph, **responses}, 11, 2.6)
+    for ax, name, image in drawn:
+        ax.imshow(image)
         ax.axis("off")
+        ax.set_title(PATH_LABELS.get(name, name), loc="center", fontweight="bold" if name in PATHS else "normal")
+        if name in PATHS:
+            path_bar(ax, name, "top")
     return figure
 
 
@@ -146,10 +144,12 @@ def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
     another scale, those that reach over its edge. Returns the figure.
     """
     side = photograph.shape[0]
-    inside = {stage: field for stage, field in fields.items() if field <= side}
-    outside = {stage: field for stage, field in fields.items() if field > side}
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 4.8))
-    for ax, group, title in zip(axes, (inside, outside), ("fit into", "exceed"), strict=True):
+    groups = {
+        "fit into": {stage: field for stage, field in fields.items() if field <= side},
+        "exceed": {stage: field for stage, field in fields.items() if field > side},
+    }
+    figure, drawn = panels(groups, 9.5, 4.8)
+    for ax, title, group in drawn:
         ax.imshow(photograph, extent=(-side / 2, side / 2, side / 2, -side / 2))
         edge = max([side, *group.values()]) / 2 * 1.02
         for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):

@@ -1,14 +1,19 @@
-"""Figures of costs, sizes, scales and seconds."""
+"""Figures of costs, sizes, scales and seconds, and how a point says more when the mouse is on it."""
 
+import base64
+import html
+import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, Array, draw_box
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, draw_box, panels
 
 COSTS = {"MACs": (1e9, "billion MACs per image"), "parameters": (1e6, "million parameters")}  # unit and label
 
@@ -40,12 +45,13 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
     points are labeled on their left (the costliest network's is not: it is crowded), the second one's on their
     right. Returns the figure.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    figure, drawn = panels(COSTS, 11, 4.4, sharey=True)
     crowded = ladder.loc[ladder["MACs"] == ladder["MACs"].max(), "network"].iloc[0]
-    for ax, (column, (unit, label)) in zip(axes, COSTS.items(), strict=True):
+    for ax, column, (unit, label) in drawn:
         for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
-            place = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
+            row: Any
+            place: Any = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
             for row in rows.itertuples():
                 if side < 0 and row.network == crowded:  # no room between its neighbor and itself
                     continue
@@ -55,10 +61,71 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
         ax.minorticks_off()
         ax.xaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_major_formatter("{x:g}")
-    axes[0].set(ylabel="top-5 error (%)", title="Error against work")
-    axes[1].set_title("Error against size")
-    axes[0].legend(fontsize=8)
+    figure.axes[0].set(ylabel="top-5 error (%)", title="Error against work")
+    figure.axes[1].set(title="Error against size")
+    figure.axes[0].legend(fontsize=8)
     return figure
+
+
+def frontier(points: pd.DataFrame, cost: str, error: str = "error") -> pd.DataFrame:
+    """The rows that no other row beats: none is at most as costly and at most as wrong, and better in one of the two.
+
+    points: DataFrame with both columns, lower is better in both. The cheapest comes first.
+    """
+    ordered = points.sort_values([cost, error])
+    return ordered[ordered[error] < ordered[error].astype(float).cummin().shift(fill_value=float("inf"))]
+
+
+def accuracy_cost(points: pd.DataFrame) -> Figure:
+    """Draw error against MACs and against parameters, each with its frontier; returns a figure for `with_notes`.
+
+    points: DataFrame with the columns network, MACs, parameters, error, and setting: a color each. The label of a
+    point is left out where `label` is "". A point's gid is "MACs-0", "parameters-0" and so on, in the order of the
+    rows.
+    """
+    figure, drawn = panels(COSTS, 11, 4.6, sharey=True)
+    colors = dict(zip(points["setting"].unique(), (HIGHLIGHT, INK, LIGHT, QUIET), strict=False))
+    for ax, cost, (unit, label) in drawn:
+        best = frontier(points, cost)
+        ax.step(best[cost] / unit, best["error"], where="post", color=QUIET, lw=1, ls="--", label="frontier")
+        row: Any
+        for i, row in enumerate(points.itertuples()):
+            x = getattr(row, cost) / unit
+            ax.plot(x, row.error, "o", ms=8, color=colors[row.setting], alpha=0.8, gid=f"{cost}-{i}")
+            ax.annotate(row.label, (x, row.error), (6, 4), textcoords="offset points", fontsize=8)
+        ax.set(xscale="log", xlabel=label, title=f"Error against {cost}")
+        ax.xaxis.set_major_formatter("{x:g}")
+    for setting, color in colors.items():
+        figure.axes[0].plot([], [], "o", color=color, label=setting)
+    figure.axes[0].set(ylabel="top-5 error (%)")
+    figure.axes[0].legend(fontsize=8)
+    return figure
+
+
+def with_notes(figure: Figure, notes: dict[str, str], alt: str) -> HTML:
+    """The figure as an image in which the points of these gids show a note under the mouse; closes the figure.
+
+    The notes are the titles of invisible elements above the points. There is no script in it, so that it works offline,
+    in a notebook that has not been run yet, and in a page made from one. alt: what the figure shows, in words. Raises
+    ValueError for a gid that no line of the figure has.
+    """
+    figure.canvas.draw()
+    lines = {line.get_gid(): (ax, line) for ax in figure.axes for line in ax.lines}
+    spots = []
+    for gid, note in notes.items():
+        if gid not in lines:
+            raise ValueError(f"notes must be for points of the figure, which has none with gid {gid!r}")
+        ax, line = lines[gid]
+        x, y = ax.transData.transform(np.asarray(line.get_xydata())[0]) / figure.bbox.size
+        place = f"position: absolute; left: {100 * x - 0.6:.2f}%; top: {98.6 - 100 * y:.2f}%; width: 1.2%; height: 2.8%"
+        spots.append(f'<span title="{html.escape(note)}" style="{place}"></span>')
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=figure.dpi, metadata={"Software": None})
+    width = round(figure.bbox.width)
+    plt.close(figure)
+    image = f'<img src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}" alt="{html.escape(alt)}"'
+    box = f'<div style="position: relative; width: 100%; max-width: {width}px">'
+    return HTML(box + image + ' style="display: block; width: 100%">' + "".join(spots) + "</div>")
 
 
 def object_and_kernels(photograph: Array, box: Sequence[int], kernels: Mapping[int, Array]) -> Figure:
@@ -67,16 +134,14 @@ def object_and_kernels(photograph: Array, box: Sequence[int], kernels: Mapping[i
     The kernels are to scale among themselves, not with the photograph. Returns the figure.
     """
     top, left, side = box
-    sizes = list(kernels)
-    figure, axes = plt.subplots(1, len(kernels) + 1, figsize=(9, 3), width_ratios=[1.3 * max(sizes), *sizes])
-    axes[0].imshow(photograph)
-    draw_box(axes[0], (left, top, left + side, top + side), ec=HIGHLIGHT, lw=2)
-    axes[0].set_title(f"the object: {side} pixels wide", loc="center")
-    for ax, (size, kernel) in zip(axes[1:], kernels.items(), strict=True):
-        ax.imshow(kernel)
-        ax.set_title(f"{size}×{size}", loc="center", fontsize=8)
-    for ax in axes:
+    images = {"": photograph} | {f"{size}×{size}": kernel for size, kernel in kernels.items()}
+    figure, drawn = panels(images, 9, 3, width_ratios=[1.3 * max(kernels), *kernels])
+    for ax, title, image in drawn:
+        ax.imshow(image)
+        ax.set_title(title, loc="center", fontsize=8)
         ax.axis("off")
+    draw_box(figure.axes[0], (left, top, left + side, top + side), ec=HIGHLIGHT, lw=2)
+    figure.axes[0].set_title(f"the object: {side} pixels wide", loc="center")
     return figure
 
 

@@ -69,9 +69,7 @@ def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: 
     return figure
 
 
-def tuning_by_path(
-    groups: dict[str, tuple[Array, dict[str, Array]]], label: str = "answer, as a share of the largest"
-) -> Figure:
+def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]]) -> Figure:
     """Draw tuning curves over the object's scale, one panel per title: title → (scales (S,), {path → curves (C, S)}).
 
     A thin line for each unit and a thick one for their mean, each unit divided by its largest answer. Returns the
@@ -88,7 +86,7 @@ def tuning_by_path(
         ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
         ax.minorticks_off()
         ax.set(xlabel="side of the object, as a share of the image's")
-    drawn[0][0].set(ylabel=label)
+    drawn[0][0].set(ylabel="answer, as a share of the largest")
     drawn[0][0].legend(title="path", fontsize=8)
     return figure
 
@@ -138,25 +136,27 @@ def attributions(
     return figure
 
 
-def scores(table: pd.DataFrame, chance: str = "chance") -> Figure:
+def scores(table: pd.DataFrame) -> Figure:
     """Draw scores of attributions, one panel per score, with a black tick at chance. Returns the figure.
 
     table: network, method and, for pointing and overlap, the mean, the standard error and the chance in per cent.
     """
     networks = list(dict.fromkeys(table["network"]))
     methods = list(dict.fromkeys(table["method"]))
-    figure, axes = plt.subplots(1, 2, figsize=(9.5, 0.7 + 0.75 * len(methods)), sharey=True)
-    for ax, score in zip(axes, ("pointing", "overlap"), strict=True):
+    labels = {
+        "pointing": dict(xlabel="largest pixel inside the object's box (%)", title="Pointing game"),
+        "overlap": dict(xlabel="intersection over union of the boxes (%)", title="Box overlap"),
+    }
+    figure, drawn = panels(labels, 9.5, 0.7 + 0.75 * len(methods), sharey=True)
+    for ax, score, label in drawn:
         for i, network in enumerate(networks):
             rows = table[table["network"] == network].set_index("method").loc[methods]
             y = np.arange(len(methods)) + (i - (len(networks) - 1) / 2) * 0.25
             color = HIGHLIGHT if i == 0 else QUIET
             ax.errorbar(rows[score], y, xerr=2 * rows[f"{score}_error"], fmt="o", color=color, capsize=2, label=network)
-            ax.plot(rows[f"{score}_chance"], y, "|", color=INK, ms=11, label=chance if i == 0 else None)
-        ax.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5), xlim=(0, 100))
-    axes[0].set(xlabel="largest pixel inside the object's box (%)", title="Pointing game")
-    axes[1].set(xlabel="intersection over union of the boxes (%)", title="Box overlap")
-    axes[0].legend(fontsize=8)
+            ax.plot(rows[f"{score}_chance"], y, "|", color=INK, ms=11, label="chance" if i == 0 else None)
+        ax.set(yticks=range(len(methods)), yticklabels=methods, ylim=(len(methods) - 0.5, -0.5), xlim=(0, 100), **label)
+    drawn[0][0].legend(fontsize=8)
     return figure
 
 

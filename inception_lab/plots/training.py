@@ -85,14 +85,14 @@ def by_stage(groups: dict[str, dict[str, pd.DataFrame]], label: str, level: floa
     return np.array(figure.axes)
 
 
-def confusion(counts: Array, classes: list[str], ax: Axes | None = None) -> Axes:
+def confusion(counts: Array, classes: list[str]) -> Axes:
     """Draw a matrix of counts, right class down and predicted class across, with numbers off the diagonal.
 
     The color is the count, and the diagonal has none. Returns the axes.
     """
     counts = np.asarray(counts)
     wrong = counts * (1 - np.eye(len(classes), dtype=counts.dtype))
-    ax = ax or plt.subplots(figsize=(1.5 + 0.45 * len(classes), 1 + 0.38 * len(classes)))[1]
+    ax = plt.subplots(figsize=(1.5 + 0.45 * len(classes), 1 + 0.38 * len(classes)))[1]
     ax.imshow(wrong, cmap=ramp(HIGHLIGHT), aspect="auto")
     for i, j in zip(*np.nonzero(wrong), strict=True):
         ax.text(j, i, wrong[i, j], ha="center", va="center", fontsize=8, color="black")

@@ -15,7 +15,7 @@ from inception_lab import explorer, lens
 from inception_lab.cli import main
 from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
-from inception_lab.explorer import exploration, measure, page, sprites
+from inception_lab.explorer import exploration, measure, page
 from inception_lab.explorer.stages import find_stages
 from inception_lab.lens.connections import expanded_kernel, paths
 from inception_lab.models import zoo
@@ -206,12 +206,12 @@ def alike(one: torch.Tensor, other: torch.Tensor) -> float:
 def test_sheets_give_back_what_was_put_at_each_place(tmp_path):
     pictures = (torch.arange(11)[:, None, None, None] * 20 + torch.zeros(11, 3, 16, 16)).to(torch.uint8)
     pictures[:, 0] = 255 - pictures[:, 0]
-    sprites.write(tmp_path / "sheet.webp", pictures, columns=4)
+    page.write_sheet(tmp_path / "sheet.webp", pictures, columns=4)
     with Image.open(tmp_path / "sheet.webp") as image:
         assert image.size == (64, 48)
         x, y = 16 * (6 % 4), 16 * (6 // 4)  # the seventh is the third of the second row
         assert abs(image.convert("RGB").getpixel((x + 8, y + 8))[1] - 120) < 6
-    assert alike(sprites.read(tmp_path / "sheet.webp", 16, 11), pictures) < 3
+    assert alike(page.read_sheet(tmp_path / "sheet.webp", 16, 11), pictures) < 3
 
 
 def test_optimized_images_are_those_of_lens_each_at_its_place(out, state, network):
@@ -223,8 +223,8 @@ def test_optimized_images_are_those_of_lens_each_at_its_place(out, state, networ
         warnings.simplefilter("ignore")  # three steps wake few of the units
         seen = lens.visualize(network, [lens.channel(*units[i]) for i in alive], **how)
     assert [stage["reached"][i] for i in alive] == pytest.approx(seen.excitation.tolist(), rel=1e-3, abs=1e-6)
-    kept = sprites.read(out / "images" / "inception_3a-optimized-0.webp", 16, len(units))
-    small = sprites.read(out / "images" / "inception_3a-small.webp", page.SMALL, len(units))
+    kept = page.read_sheet(out / "images" / "inception_3a-optimized-0.webp", 16, len(units))
+    small = page.read_sheet(out / "images" / "inception_3a-small.webp", page.SMALL, len(units))
     own = (seen.images * 255 + 0.5).to(torch.uint8)
     for i, picture in zip(alive, own, strict=True):
         others = [alike(kept[i], other) for other in own]
@@ -236,7 +236,7 @@ def test_optimized_images_are_those_of_lens_each_at_its_place(out, state, networ
 def test_patch_sheets_hold_the_cut_patches_a_row_a_unit(out, state, network, images):
     stage = state["stages"][1]
     found = lens.top_patches(network, images, ["conv2"], progress=False)["conv2"]
-    kept = sprites.read(out / "images" / "conv2-patches-0.webp", page.SMALL, stage["units"] * measure.PATCHES)
+    kept = page.read_sheet(out / "images" / "conv2-patches-0.webp", page.SMALL, stage["units"] * measure.PATCHES)
     for unit, row in enumerate(kept.split(measure.PATCHES)):
         cut = lens.crops(network, images, found, unit)
         cut = measure.to_size(cut, page.SMALL) if len(cut) else cut
@@ -250,8 +250,8 @@ def test_a_stage_of_many_units_is_spread_over_several_files(tmp_path, run, monke
     (stage,) = page.read_script(tmp_path / "page" / "data" / "run.js")["stages"]
     files = sorted(p.name for p in (tmp_path / "page" / "images").glob("*optimized*"))
     assert stage["units"] == 32 and files == [f"inception_4a-optimized-{n}.webp" for n in range(4)]
-    parts = [sprites.read(tmp_path / "page" / "images" / name, 16, 8) for name in files]
-    small = sprites.read(tmp_path / "page" / "images" / "inception_4a-small.webp", page.SMALL, 32)
+    parts = [page.read_sheet(tmp_path / "page" / "images" / name, 16, 8) for name in files]
+    small = page.read_sheet(tmp_path / "page" / "images" / "inception_4a-small.webp", page.SMALL, 32)
     scaled = measure.to_size(torch.cat(parts).float() / 255, page.SMALL)
     assert all(alike(one, other) < 6 for one, other in zip(small, scaled, strict=True))
     assert page.read_script(tmp_path / "page" / "data" / "run.js")["chunk"] == 8
@@ -317,8 +317,8 @@ def test_a_page_can_be_opened_before_all_images_are_optimized(run, tmp_path, mon
 def test_without_steps_a_unit_shows_its_strongest_patch(run, tmp_path, monkeypatch):
     monkeypatch.setattr(lens, "visualize", None)
     explorer.explore(run, tmp_path / "page", "shapes", **OPTIONS | {"steps": 0, "stages": ["conv2"]})
-    small = sprites.read(tmp_path / "page" / "images" / "conv2-small.webp", page.SMALL, 16)
-    patches = sprites.read(tmp_path / "page" / "images" / "conv2-patches-0.webp", page.SMALL, 16 * measure.PATCHES)
+    small = page.read_sheet(tmp_path / "page" / "images" / "conv2-small.webp", page.SMALL, 16)
+    patches = page.read_sheet(tmp_path / "page" / "images" / "conv2-patches-0.webp", page.SMALL, 16 * measure.PATCHES)
     assert all(alike(one, other) < 10 for one, other in zip(small, patches[:: measure.PATCHES], strict=True))
 
 
