@@ -382,7 +382,7 @@ def _size_error(
         given, works = ("×".join(map(str, s if wanted != channels else s[1:])) for s in (input_size, size))
         return ValueError(f"input_size {given} does not fit {name}: {reason}; {works} works")
     kinds = {nn.Conv3d: "volumes or video", nn.Conv1d: "sequences", nn.Embedding: "whole numbers, such as words"}
-    if "got str" in reason or "no attribute 'keys'" in reason or "no attribute 'items'" in reason:
+    if any(part in reason for part in ("got str", "no attribute 'keys'", "no attribute 'items'", "too many indices")):
         why = f"it takes a dictionary, and one image is sent: {WRAP}"
     elif type(first) in kinds:
         why = f"it takes {kinds[type(first)]}, and one image is sent: {WRAP}"

@@ -138,7 +138,7 @@ PARTS_OF_NAMES = """
     sort cum new_ _like
 """
 NAMES = """
-    glu _prelu_kernel rrelu_with_noise log_sigmoid_forward floor_divide complex polar linalg_cross native_dropout
+    glu hardswish hardsigmoid hardtanh _prelu_kernel rrelu_with_noise log_sigmoid_forward floor_divide complex polar linalg_cross native_dropout
     masked_fill histc isin bucketize searchsorted topk kthvalue median nanmedian mode trace dist equal _aminmax
     sum mean std std_mean var var_mean prod max amax argmax min amin argmin all any logsumexp
     cat stack roll flip rot90 im2col col2im clone copy _to_copy lift lift_fresh lift_fresh_copy _unsafe_view
@@ -161,7 +161,7 @@ def macs(operator: Any, output: Tensor, args: tuple, kwargs: dict) -> int | None
 
 
 def _has_no_macs(operator: Any, packet: Any) -> bool:
-    marks = {tag for overload in packet.overloads() for tag in getattr(packet, overload).tags}
+    marks = set(operator.tags) | {tag for overload in packet.overloads() for tag in getattr(packet, overload).tags}
     makes_new = not any("Tensor" in str(argument.type) for argument in operator._schema.arguments)
     if operator.is_view or makes_new or marks & NO_MACS:
         return True

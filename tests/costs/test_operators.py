@@ -95,8 +95,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("training", [False, True])
 def test_no_layer_without_products_is_refused(training):
     for layer in [*NONE, *map(Call, FUNCTIONS.values())]:
-        counted = count(layer, 8, training=training)
-        assert counted.macs == 0 and counted.activations > 0, layer
+        assert count(layer, 8, training=training).macs == 0, layer
 
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
