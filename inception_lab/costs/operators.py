@@ -138,7 +138,8 @@ PARTS_OF_NAMES = """
     sort cum new_ _like
 """
 NAMES = """
-    glu hardswish hardsigmoid hardtanh _prelu_kernel rrelu_with_noise log_sigmoid_forward floor_divide complex polar linalg_cross native_dropout
+    glu hardswish hardsigmoid hardtanh _prelu_kernel rrelu_with_noise log_sigmoid_forward floor_divide complex polar
+    linalg_cross native_dropout
     masked_fill histc isin bucketize searchsorted topk kthvalue median nanmedian mode trace dist equal _aminmax
     sum mean std std_mean var var_mean prod max amax argmax min amin argmin all any logsumexp
     cat stack roll flip rot90 im2col col2im clone copy _to_copy lift lift_fresh lift_fresh_copy _unsafe_view
