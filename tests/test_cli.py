@@ -213,22 +213,23 @@ def test_a_wrong_value_is_told(command, options, place, capsys):
 # --- the terminal ----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
 def ascii_terminal(monkeypatch):
     terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", terminal)
     return terminal.buffer
 
 
-def test_an_ascii_terminal_is_given_ascii(ascii_terminal):
+def test_an_ascii_terminal_is_given_ascii(monkeypatch):
+    written = ascii_terminal(monkeypatch)
     assert main(["count", "googlenet"]) == 0
-    assert b"3x224x224" in ascii_terminal.getvalue()
+    assert b"3x224x224" in written.getvalue()
 
 
-def test_help_is_given_in_ascii_too(ascii_terminal):
+def test_help_is_given_in_ascii_too(monkeypatch):
+    written = ascii_terminal(monkeypatch)
     with pytest.raises(SystemExit):
         main(["count", "--help"])
-    assert b"FLOPs are 2 x MACs" in b" ".join(ascii_terminal.getvalue().split())
+    assert b"FLOPs are 2 x MACs" in b" ".join(written.getvalue().split())
 
 
 def test_a_closed_pipe_is_met_with_silence(monkeypatch, capsys):

@@ -47,8 +47,9 @@ def run(program: str, command: Callable[[], Any]) -> int:
 
 def _told(program: str, message: str, status: int) -> int:
     """Print a message; what a terminal would obey, such as the escape character of a file's name, is spelled out."""
+    message = message.strip()
     if "Original Traceback" in message:  # from a process that reads images: the last line says what was wrong
-        message = message.strip().rpartition("\n")[2].partition(": ")[2]
+        message = message.rpartition("\n")[2].partition(": ")[2]
     shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
     try:
         print(f"{program}: {shown}", file=sys.stderr, flush=True)

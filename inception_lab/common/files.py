@@ -1,5 +1,6 @@
 """Files that are written as a whole or not at all, and where the course's data lie."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from inception_lab.common.checks import RunError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 IN_CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
+LONGEST = 255  # bytes of a name, on all usual file systems
 
 
 def check_out(path: str | Path, name: str = "out", *, folder: bool = False) -> Path:
@@ -22,6 +24,8 @@ def check_out(path: str | Path, name: str = "out", *, folder: bool = False) -> P
     try:
         if os.path.lexists(path) and path.is_dir() != folder:  # a link to nothing is no folder either
             raise ValueError(f"{name} must be a {kind}, got {str(path)!r}")
+        if any(len(os.fsencode(part)) > LONGEST for part in path.parts):
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
         place = path if folder else path.parent
         while not place.exists():
             place = place.parent
