@@ -14,6 +14,7 @@ from inception_lab.models.designs import Design, Row
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.batches import Data
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.state import Metrics
 from inception_lab.training.trainer import train
 
 SIZE, CLASSES = 12, 4
@@ -96,3 +97,10 @@ def history(folder) -> list[dict]:
     """The rows of a run folder's history, one per epoch."""
     with open(folder / "history.csv", newline="") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def metrics() -> Metrics:
+    """The result of a run that nobody made, for tests that need a finished folder and no training."""
+    return Metrics(
+        1.0, 50.0, 10.0, False, parameters=1, epochs=1, steps=1, seconds=1.0, images_per_second=1.0, waiting_percent=0.0
+    )

@@ -37,7 +37,8 @@ ADDRESSES = (  # one that ends in a slash is a folder of 116 raw files
     "https://raw.githubusercontent.com/chaosmail/caffejs/424d98682b50dd88d0b8cca401c66855709bd013/models/bvlc_googlenet/weights/",
     f"http://dl.caffe.berkeleyvision.org/{FILES[1]}",
 )
-CONNECT, SILENT, CONNECTIONS = 5.0, 60.0, 8  # seconds to the first answer, and within one; at a time
+CONNECT, SILENT = 5.0, 60.0  # seconds to the first answer, and within one
+CONNECTIONS = 7  # at a time: with the first, which may be closing still, 8
 HEADS = ("loss1/", "loss2/")  # what the names of the auxiliary heads' tensors begin with
 WITHOUT = "The course works without it: a recorded run stands in. To try again: inception-lab pretrained googlenet"
 

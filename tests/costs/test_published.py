@@ -19,7 +19,9 @@ def test_every_file_is_known():
 def test_every_row_names_its_source(name):
     sources = published.table(name)["source"]
     assert len(sources) > 5
-    assert sources.str.contains(r"arXiv:\d{4}\.\d{4,5}|NIPS 25|CVPR 2015|^[\w.-]+/[\w.-]+ \S|^gist \S|^[\w.-]+\.io/\S").all()
+    assert sources.str.contains(
+        r"arXiv:\d{4}\.\d{4,5}|NIPS 25|CVPR 2015|^[\w.-]+/[\w.-]+ \S|^gist \S|^[\w.-]+\.io/\S"
+    ).all()
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -39,7 +39,7 @@ def make_run(folder: Path, network: str = "tiny-bn", data: str = "stripes") -> P
     labels = {"classes": ["red rows", "red columns", "blue rows", "blue <b>columns</b>"]}
     labels |= {"mean": [0.4] * 3, "std": [0.25] * 3}
     folder.mkdir(parents=True)
-    RunFolder(folder).finish(model, tiny.recipe(network, data=data), labels, {"val_top1_error": 50.0})
+    RunFolder(folder).finish(model, tiny.recipe(network, data=data), labels, tiny.metrics())
     return folder
 
 
@@ -393,7 +393,7 @@ def test_a_network_without_modules_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     labels = {"classes": list("abcd"), "mean": [0.4] * 3, "std": [0.25] * 3}
     recipe = tiny.recipe("vgg11", data="shapes", image_size=224)
-    RunFolder(tmp_path / "run").finish(model, recipe, labels, {"val_top1_error": 50.0})
+    RunFolder(tmp_path / "run").finish(model, recipe, labels, tiny.metrics())
     with pytest.raises(ValueError, match="model must be a GoogLeNet"):
         explorer.explore(tmp_path / "run", tmp_path / "page", **OPTIONS)
 
