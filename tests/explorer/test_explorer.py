@@ -361,7 +361,7 @@ def test_a_wrong_argument_is_refused_before_any_work(run, tmp_path, options, mes
 def test_a_folder_without_images_is_refused(run, tmp_path):
     (tmp_path / "empty" / "cats").mkdir(parents=True)
     (tmp_path / "flat").mkdir()
-    with pytest.raises(ValueError, match="no readable image for the split 'val'"):
+    with pytest.raises(ValueError, match="no readable image in cats"):
         explorer.explore(run, tmp_path / "page", tmp_path / "empty", progress=False)
     with pytest.raises(ValueError, match="has no class folders"):
         explorer.explore(run, tmp_path / "page", tmp_path / "flat", progress=False)
