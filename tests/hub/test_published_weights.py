@@ -181,5 +181,5 @@ def test_the_whole_sample_is_classified_as_measured(google, real_images):
     if not os.environ.get(NEED_REAL_IMAGES):
         pytest.skip(f"three networks on 1,000 photographs take minutes: set {NEED_REAL_IMAGES}")
     # Another measurement of these photographs gave 75.0 and 93.1. How the small ones are enlarged and where the center
-    # is rounded to changes at most one or two photographs of a thousand, so the rest of the difference is not explained.
+    # is rounded to changes at most one or two photographs of a thousand, so most of the difference is unexplained.
     check(google, real_images, 1, 74.6, 92.6, within=0.3)
