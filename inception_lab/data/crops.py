@@ -1,10 +1,13 @@
 """The crops of an image that a network is tested on: 1, 10 or 144, as the paper averages over them (Section 7)."""
 
 import torch
+from PIL import Image
 from torchvision.transforms.v2 import functional as F
 
 from inception_lab.common.checks import check_one_of, check_whole
 from inception_lab.data.images import check_images
+from inception_lab.data.pictures import Source
+from inception_lab.data.pictures import photograph as read_photograph
 
 CROPS = (1, 10, 144)
 SCALES = (8, 9, 10, 11)  # sevenths of the crop's size: 256, 288, 320 and 352 for 224
@@ -36,6 +39,19 @@ def evaluation_crops(images: torch.Tensor, crops: int = 144, size: int = 224) ->
             if crops == 144:
                 views.append(F.resize(square, [size, size], antialias=True))
     return torch.stack([way for view in views for way in (view, view.flip(-1))], dim=1)
+
+
+def center_view(photograph: Source, size: int = 224) -> torch.Tensor:
+    """A photograph as a network is tested on it with one crop: (1, 3, size, size), from 0 to 1.
+
+    The shorter side is scaled to 8/7 · size pixels as Pillow does it (bicubic), which published accuracies are stated
+    with, and the center is cut out. Raises ValueError for what `photograph` does not take.
+    """
+    image = F.to_pil_image(read_photograph(photograph)[0])
+    shorter = round(size * SCALES[0] / 7)
+    image = image.resize([round(side * shorter / min(image.size)) for side in image.size], Image.Resampling.BICUBIC)
+    left, top = ((side - size) // 2 for side in image.size)
+    return F.pil_to_tensor(image.crop((left, top, left + size, top + size)))[None] / 255
 
 
 def _resize(images: torch.Tensor, sevenths: int, size: int) -> torch.Tensor:

@@ -4,7 +4,8 @@ predict("runs/cifar10", crops=10).error(5)            # or recorded_run("shapes-
 compare(read_study("kernels"))
 """
 
-from inception_lab.evaluation.comparison import compare, holm, together, verdicts
+from inception_lab.common.statistics import holm
+from inception_lab.evaluation.comparison import compare, together, verdicts
 from inception_lab.evaluation.inference import predict
 from inception_lab.evaluation.predictions import Predictions, average, ladder, mcnemar
 from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs

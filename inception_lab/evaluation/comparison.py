@@ -18,9 +18,7 @@ import pandas as pd
 from scipy.stats import ttest_1samp
 
 from inception_lab.common.checks import check_one_of
-
-SMALLEST_SAMPLE = 5  # shared seeds, below which there is no verdict
-LEVEL = 0.05  # of p, corrected
+from inception_lab.common.statistics import LEVEL, SMALLEST_SAMPLE, holm
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,6 @@ def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
     corrected = np.full(len(table), np.nan)
     corrected[tested] = holm(table["p"].to_numpy()[tested])
     return table.assign(p_corrected=corrected, clear=corrected < LEVEL)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """p of n comparisons, corrected for their number (Holm 1979): the smallest times n, the next times n − 1, … ."""
-    order, corrected = np.argsort(p), np.empty(len(p))
-    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)).clip(max=1)
-    return corrected
 
 
 def verdicts(table: pd.DataFrame) -> str:

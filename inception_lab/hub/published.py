@@ -1,5 +1,6 @@
 """The published GoogLeNet: our modules with BVLC's weights, and what belongs to them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -43,22 +44,10 @@ class Pretrained:
     size: int = 224
 
     def preprocess(self, photograph: "Source") -> torch.Tensor:
-        """A file, a PIL image or an array → what the network takes, (1, 3, size, size).
+        """A photograph as the network takes it, normalized, (1, 3, size, size): see `data.crops.center_view`."""
+        from inception_lab.data import crops, pictures
 
-        The shorter side is scaled to 8/7 · size pixels, as Pillow does it (bicubic), and the center cut out and
-        normalized. Raises ValueError for what `data.photograph` does not take.
-        """
-        from PIL import Image
-        from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
-
-        from inception_lab.data import pictures
-
-        image = to_pil_image(pictures.photograph(photograph)[0])
-        shorter = round(8 / 7 * self.size)
-        image = image.resize([round(side * shorter / min(image.size)) for side in image.size], Image.Resampling.BICUBIC)
-        left, top = ((side - self.size) // 2 for side in image.size)
-        center = image.crop((left, top, left + self.size, top + self.size))
-        return pictures.standardize(pil_to_tensor(center)[None] / 255, self.mean, self.std)
+        return pictures.standardize(crops.center_view(photograph, self.size), self.mean, self.std)
 
     @torch.no_grad()
     def guess(self, photograph: "Source", top: int = 5) -> list[tuple[str, float]]:
@@ -66,9 +55,14 @@ class Pretrained:
 
         Raises ValueError for a `top` that is not from 1 to the number of categories.
         """
-        top = check_whole("top", top, 1, len(self.categories))
-        best = self.network(self.preprocess(photograph)).softmax(1)[0].topk(top)
-        return [(self.categories[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+        return most_probable(self.network(self.preprocess(photograph)), self.categories, top)
+
+
+def most_probable(logits: torch.Tensor, categories: Sequence[str], top: int = 5) -> list[tuple[str, float]]:
+    """The most probable categories by the logits of one image, (1, C), each with its probability, in their order."""
+    top = check_whole("top", top, 1, len(categories))
+    best = logits.softmax(1)[0].topk(top)
+    return [(categories[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
 
 
 def pretrained(name: str = "googlenet", *, download: bool = False, heads: bool = False) -> Pretrained:

@@ -21,10 +21,10 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from inception_lab import costs
 from inception_lab.common import files
 from inception_lab.common.checks import check_whole, closest
-from inception_lab.data.crops import evaluation_crops
+from inception_lab.data.crops import center_view
 from inception_lab.data.images import check_images
 from inception_lab.data.pictures import Source
-from inception_lab.data.pictures import photograph as read_photograph
+from inception_lab.hub.published import most_probable
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
@@ -97,19 +97,13 @@ class Network(nn.Module):
         return found / 255 if images.dtype == torch.uint8 else found
 
     def view(self, photograph: Source) -> torch.Tensor:
-        """A photograph as the network is evaluated on it: (1, 3, size, size), from 0 to 1.
-
-        Its shorter side is scaled to 8/7 of the network's size and the center is cut out. photograph: as
-        `data.photograph` takes it.
-        """
-        return evaluation_crops(read_photograph(photograph), 1, self.size)[:, 0].clamp(0, 1)  # resizing may overshoot
+        """A photograph as the network is tested on it, (1, 3, size, size), from 0 to 1: see `crops.center_view`."""
+        return center_view(photograph, self.size)
 
     @torch.no_grad()
     def guess(self, photograph: Source, top: int = 5) -> list[tuple[str, float]]:
         """The `top` classes that a photograph most probably shows, each with its probability, the likeliest first."""
-        top = check_whole("top", top, 1, len(self.classes))
-        best = self(self.view(photograph)).softmax(1)[0].topk(top)
-        return [(self.classes[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True)]
+        return most_probable(self(self.view(photograph)), self.classes, top)
 
     def extract(self, images: torch.Tensor, nodes: Iterable[str]) -> dict[str, torch.Tensor]:
         """The values of some nodes of the network's graph, and no layer computed that comes after the last of them."""

@@ -11,10 +11,10 @@ curve, see `tuning.Tuning.preferred`.
 
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from scipy.stats import ttest_1samp
 
+from inception_lab.common.statistics import LEVEL, SMALLEST_SAMPLE, holm
 from inception_lab.lens.network import Network
 from inception_lab.lens.scale_tuning import tuning
 
@@ -40,7 +40,7 @@ class Verdict(NamedTuple):
     low: float  # its 95 % interval by Student's t, for this row alone
     high: float
     p: float  # two-sided, corrected
-    clear: bool  # p below 0.05, and at least 5 networks
+    clear: bool  # p below LEVEL, and at least SMALLEST_SAMPLE networks
 
 
 def path_scales(network: Network, images: int = 256, progress: bool = True) -> pd.DataFrame:
@@ -89,12 +89,7 @@ def verdicts(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
             )
     rows = pd.DataFrame(found.values(), index=pd.MultiIndex.from_tuples(found, names=["group", "module"]))
     means = rows.index.get_level_values("module") == ALL
-    rows["p"] = pd.concat([holm(rows["p"][~means]), holm(rows["p"][means])])
-    rows["clear"] = (rows["p"] < 0.05) & (rows["networks"] >= 5)
+    for family in (means, ~means):
+        rows.loc[family, "p"] = holm(rows.loc[family, "p"].to_numpy())
+    rows["clear"] = (rows["p"] < LEVEL) & (rows["networks"] >= SMALLEST_SAMPLE)
     return rows
-
-
-def holm(p: pd.Series) -> pd.Series:
-    """p of n tests, corrected for their number: the smallest times n, the next times n − 1, …; never falling."""
-    ordered = p.sort_values()
-    return (ordered * np.arange(len(p), 0, -1)).cummax().clip(upper=1)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_rel
 
+from inception_lab.common.statistics import holm
 from inception_lab.evaluation import compare, together, verdicts
-from inception_lab.evaluation.comparison import holm
 
 
 def frame_of(**errors):
@@ -45,6 +45,7 @@ def test_a_ratio_is_compared_on_the_logarithm():
 
 
 def test_p_is_corrected_by_holm():
+    assert holm(np.array([0.03, 0.01, 0.02, 0.9])) == pytest.approx([0.06, 0.04, 0.06, 0.9])
     assert holm(np.array([0.01, 0.04, 0.03])) == pytest.approx([0.03, 0.06, 0.06])
     assert holm(np.array([0.5, 0.9])) == pytest.approx([1, 1]) and len(holm(np.array([]))) == 0
     table = compare(FIVE)

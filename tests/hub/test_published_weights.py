@@ -168,7 +168,9 @@ def check(google, real_images, step, top1, top5, within):
     assert accuracies(found["plain"], labels) == pytest.approx((top1, top5), abs=within)
     agreement = {name: 100 * (f[:, 0] == found["plain"][:, 0]).float().mean().item() for name, f in found.items()}
     print(f"the same top-1 as the plain network, in per cent of {len(labels)} photographs: {agreement}")
-    assert agreement["fast"] >= 99 and agreement["bfloat16"] >= 97, agreement
+    assert agreement["fast"] >= 99, agreement
+    # Of 1,000 photographs bfloat16 changes 7; among a hundred alone, two fell together.
+    assert agreement["bfloat16"] >= (99 if step == 1 else 98), agreement
 
 
 @pytest.mark.slow
