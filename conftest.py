@@ -19,9 +19,9 @@ LONGEST = [
 PUBLISHED = "published"
 
 # Fonts and compression differ a little between machines, so pictures are compared as a reader sees them from some
-# distance: in GRID × GRID cells, each the mean of its pixels, from 0 to 1 for each color. Of the course's 64 pictures,
-# none changes by more than 0.15 in a cell and 0.01 on average if it is stored as a JPEG of quality 60, and each by 0.58
-# or more if a red square of a twelfth of its width is drawn into it.
+# distance: in GRID × GRID cells, each the mean of its pixels, from 0 to 1 for each color. With these limits each stored
+# picture may be stored as a JPEG of low quality, and none may have a red square of a twelfth of its width drawn into it
+# (tests/course/test_notebook_comparison.py).
 GRID = 64
 LARGEST = 0.35  # difference of one cell
 MEAN = 0.03  # of all cells

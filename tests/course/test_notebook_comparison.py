@@ -96,9 +96,29 @@ def test_cells_of_the_published_network_are_compared_where_its_weights_are(tmp_p
     assert ("1 cells ran and were not compared" in said) != at_hand
 
 
-def test_the_longest_files_are_there():
+@pytest.fixture(scope="module")
+def of_the_root():
+    """conftest.py beside the Makefile, as a module."""
     specification = importlib.util.spec_from_file_location("of_the_root", ROOT / "conftest.py")
-    of_the_root = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(of_the_root)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_each_stored_picture_bears_compression_and_no_red_square(of_the_root, path):
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    for picture in of_the_root.pictures([output for cell in cells for output in cell.outputs]):
+        buffer = io.BytesIO()
+        picture.save(buffer, "jpeg", quality=60)
+        assert of_the_root.compare_pictures([Image.open(buffer).convert("RGB")], [picture]) == []
+        spoiled, (width, height) = picture.copy(), picture.size
+        corner = width // 2, height // 2
+        square = (*corner, *(side + width // 12 for side in corner))
+        ImageDraw.Draw(spoiled).rectangle(square, fill="red")
+        assert len(of_the_root.compare_pictures([spoiled], [picture])) == 1
+
+
+def test_the_longest_files_are_there(of_the_root):
     files = {path.stem for pattern in ("tests/*/test_*.py", "notebooks/*.ipynb") for path in ROOT.glob(pattern)}
     assert set(of_the_root.LONGEST) <= files
