@@ -6,7 +6,6 @@ network.classes, network.size        # what it was trained on
 """
 
 import copy
-import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, wraps
 from numbers import Integral
@@ -26,7 +25,7 @@ from inception_lab.data.images import check_images
 from inception_lab.data.pictures import Source
 from inception_lab.hub.published import most_probable
 from inception_lab.models.googlenet import GoogLeNet
-from inception_lab.training.recipes import Recipe
+from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import load_model
 
 DRAWN = "shapes"  # the one data tier that holds no photographs
@@ -191,11 +190,9 @@ def best_run(place: str | Path | None = None) -> Path:
     """
     pattern, found = "*/model.safetensors", []
     for weights in files.all_recorded("runs", pattern) if place is None else sorted(Path(place).glob(pattern)):
-        run = weights.parent
-        if (run / "metrics.json").exists():
-            recipe = Recipe.from_json((run / "recipe.json").read_text(encoding="utf-8"))
-            error = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val_top1_error"]
-            found.append((recipe.data == DRAWN, error, run))
+        run = RunFolder(weights.parent)
+        if run.metrics:
+            found.append((run.recipe.data == DRAWN, run.metrics["val_top1_error"], run.path))
     if not found:
         raise ValueError(f"place must hold finished run folders with weights, and {place or 'data/runs'} holds none")
     return min(found)[2]
