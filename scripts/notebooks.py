@@ -21,9 +21,7 @@ from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ROW = "{:<40} {:>5} {:>8}  {}"
-NO_WEIGHTS = (
-    "not run: what is stored must be the published GoogLeNet's (to fetch it: inception-lab pretrained googlenet)"
-)
+NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it: inception-lab pretrained googlenet)"
 
 
 def execute(path, timeout):
