@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import notebooks
+
 RUNNER = Path(__file__).parents[2] / "scripts" / "notebooks.py"
 
 
@@ -110,3 +112,11 @@ def test_a_broken_file_and_a_slow_cell_are_failures(tmp_path):
     assert "failed before the first cell: NotJSONError" in first
     assert "failed in [2]: CellTimeoutError" in second
     assert result.returncode == 1
+
+
+def test_the_course_has_folders_of_notebooks_and_no_hidden_ones(tmp_path):
+    names = ["00_first.ipynb", "deeper/what.ipynb", ".ipynb_checkpoints/00_first.ipynb"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert notebooks.course(tmp_path) == [tmp_path / name for name in names[:2]]
