@@ -24,6 +24,11 @@ ROW = "{:<40} {:>5} {:>8}  {}"
 NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it: inception-lab pretrained googlenet)"
 
 
+def course(folder=NOTEBOOKS):
+    """The notebooks of the course, in order: those of the folder, then those of the folders in it, as deeper/."""
+    return sorted([*folder.glob("*.ipynb"), *folder.glob("[!.]*/*.ipynb")])
+
+
 def execute(path, timeout):
     """Return the executed notebook, how many code cells ran, and what went wrong (None if nothing did)."""
     notebook, started = None, []
@@ -126,7 +131,7 @@ def main(arguments=None):
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-    paths = options.notebooks or sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[!.]*/*.ipynb")])
+    paths = options.notebooks or course()
     timed = [path for path in paths if measures_time(path)]
     untimed = [path for path in paths if path not in timed]
     failures = 0

@@ -16,6 +16,7 @@ import torch
 from nbgrader.api import Gradebook
 from nbgrader.utils import compute_checksum
 
+import notebooks
 from inception_lab.exercises import draw, expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -510,7 +511,7 @@ def test_a_slip_is_told():
 
 # --- Colab --------------------------------------------------------------------------------------------------
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.course()
 
 
 def colab_cells():
