@@ -33,9 +33,7 @@ from inception_lab.models import fast
 
 SEED, BLOCK = 0, 10
 SIZES = (32, 48, 64, 96, 128, 160, 192, 224, 256, 288, 320)
-ZOOMS = [2 ** (half / 2) for half in range(-4, 3)]
 FIVE = ("top left", "top right", "bottom left", "bottom right", "center")
-POSITIONS = 4  # of each module that a photograph gives to the correlations
 Probabilities = Iterator[tuple[str, torch.Tensor]]  # of a setting, (N, 1000)
 
 
