@@ -120,3 +120,17 @@ def test_the_course_has_folders_of_notebooks_and_no_hidden_ones(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     assert notebooks.course(tmp_path) == [tmp_path / name for name in names[:2]]
+
+
+def test_without_the_published_weights_their_outputs_are_not_overwritten(tmp_path, monkeypatch):
+    """The network that stands in would otherwise be stored under a text about another one."""
+    path = write(tmp_path / "speaks.ipynb", "1 + 1")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].metadata["tags"] = ["published"]
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    monkeypatch.setenv("INCEPTION_LAB_WEIGHTS", "off")
+    result = run("--save", path)
+    assert (result.returncode, path.read_bytes()) == (1, before)
+    assert "inception-lab pretrained googlenet" in result.stdout
+    assert run(path).returncode == 0  # nothing is stored without --save
