@@ -515,11 +515,16 @@ NOTEBOOKS = notebooks.course()
 
 
 def colab_cells():
-    """The cell for Colab of each notebook, the second of its cells."""
+    """The cell for Colab of each notebook, the second of its cells, without the folder that it goes to."""
     paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
-    seconds = [nbformat.read(path, as_version=4).cells[1] for path in paths]
-    assert all("colab" in cell.metadata.get("tags", []) for cell in seconds)
-    return {cell.source for cell in seconds}
+    found = set()
+    for path in paths:
+        cell = nbformat.read(path, as_version=4).cells[1]
+        assert "colab" in cell.metadata.get("tags", [])
+        folder = path.parent.relative_to(ROOT).as_posix() if path in NOTEBOOKS else "notebooks"
+        assert cell.source.endswith(f"/content/course/{folder}"), path
+        found.add(cell.source.removesuffix(folder))
+    return found
 
 
 def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):
