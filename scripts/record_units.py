@@ -36,10 +36,10 @@ MODULES = (
 )
 KEPT = "inception_4c"  # whose correlations are kept
 POSITIONS = 4  # of each photograph, at random
-RESAMPLES = 100  # of the photographs, for intervals
+RESAMPLES = 50  # of the photographs, for intervals
 STRONG = 0.01  # the share of a module's pairs that is called strongly correlated
 ZOOMS = [2 ** (half / 2) for half in range(-4, 3)]  # from a quarter to twice the usual size
-ZOOMED, EXCITING = 200, 10  # photographs that are zoomed, and of these the most exciting for each unit
+ZOOMED, EXCITING = 150, 10  # photographs that are zoomed, and of these the most exciting for each unit
 
 
 def names(paths: dict[str, slice]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Networks with published weights are tested on a tree of ImageNet, alone and together: rehearsed on six photographs."""
+"""Networks with published weights are tested on a tree of ImageNet, alone and as an ensemble: on six photographs."""
 
 import json
 import shutil
