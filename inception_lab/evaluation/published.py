@@ -19,6 +19,7 @@ def load_published(name: str) -> tuple[nn.Module, dict[str, Any]]:
     """
     from torchvision.models import GoogLeNet_Weights
 
+    model: nn.Module
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if name == "googlenet":
         found = hub.pretrained(name)
