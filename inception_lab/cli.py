@@ -103,7 +103,9 @@ SKIP_BROKEN = flag("--skip-broken", "leave out files of a folder that are no who
 SPLIT = option("--split", default="val", metavar="S", help="train, val or test (default: val)")
 STAGES = option("--stages", nargs="+", metavar="STAGE", help="some stages, as inception_4a (default: all)")
 STEPS = option("--steps", type=int, default=128, metavar="N", help="of optimizing an image, 0: none (default: 128)")
+SOME_RUNS = option("runs", nargs="*", metavar="RUN", help="run folders")
 STUDY = option("name", nargs="?", metavar="NAME", help="a study; without one, all are listed")
+ZOO = option("--zoo", nargs="+", default=[], metavar="NAME", help="networks with published weights, as googlenet")
 
 
 def chosen(args: Namespace, names: str) -> dict[str, Any]:
@@ -178,12 +180,15 @@ def run_study(args: Namespace) -> None:
 
 
 def evaluate_runs(args: Namespace) -> None:
-    """Test trained networks, alone and together. Several runs are also averaged, as one ensemble. What has been
-    computed is stored in RUN/predictions, so that a command that was stopped is resumed."""
+    """Test trained networks, alone and together. Several are also averaged, as one ensemble. What has been computed is
+    stored in RUN/predictions, or data/cache/zoo, so that a command that was stopped is resumed. --zoo tests networks
+    with published weights on a tree of ImageNet (--data), whose folders are WordNet ids."""
     from inception_lab.evaluation import average, predict
 
+    if not args.runs + args.zoo:
+        raise ValueError("runs must be one run folder or more, or --zoo must name a network, got neither")
     options = chosen(args, "data split crops length batch skip_broken store progress")
-    tested = [predict(run, **options) for run in args.runs]
+    tested = [predict(run, **options) for run in args.runs] + [predict(name, zoo=True, **options) for name in args.zoo]
     if len(tested) > 1:
         tested.append(average(tested))
     if args.json:
@@ -254,7 +259,10 @@ COMMANDS = {
     "train": (train_network, [RECIPE, DATA, OUT_RUN, RESUME, SKIP_BROKEN, SET, DEVICES, NODES, QUIET]),
     "record": (record_run, [RUN, NAME, NO_WEIGHTS, NOTE, DATA, EVERY_CLASS, INTO]),
     "study": (run_study, [STUDY, SEEDS, ARMS, DATA, OUT_STUDY, RUN_FOLDERS, SET, QUIET]),
-    "evaluate": (evaluate_runs, [RUNS, CROPS, DATA, SPLIT, LENGTH, BATCH, SKIP_BROKEN, NO_STORE, JSON, QUIET]),
+    "evaluate": (
+        evaluate_runs,
+        [SOME_RUNS, ZOO, CROPS, DATA, SPLIT, LENGTH, BATCH, SKIP_BROKEN, NO_STORE, JSON, QUIET],
+    ),
     "ladder": (climb_ladder, [RUNS, CROPS_ALL, DATA, KEPT, LENGTH, BATCH, OUT_TABLE, QUIET]),
     "explore": (explore_run, [RUN, OUT_PAGE, DATA, SPLIT, LENGTH, STAGES, STEPS, SIZE, DEVICE, QUIET]),
 }

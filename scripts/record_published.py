@@ -160,6 +160,7 @@ def answer(name: str, lab: Lab, photographs: list[Path], means: dict[str, torch.
     """Add the answers to a question about the photographs that its record does not have yet, a block at a time."""
     place, size = out / f"{name}.npz", 2 if name == "crops144" else BLOCK
     known: dict[str, np.ndarray] = {}
+    out.mkdir(parents=True, exist_ok=True)
     if place.is_file():
         with np.load(place) as arrays:
             known = dict(arrays)
@@ -200,6 +201,7 @@ def mean_activations(lab: Lab, photographs: list[Path], place: Path) -> dict[str
                 if name in lab.paths or name.startswith("norm"):
                     sums[name] = sums.get(name, 0) + y.double().mean((2, 3)).sum(0)
                     sums[f"into {name}"] = sums.get(f"into {name}", 0) + x.double().mean((2, 3)).sum(0)
+        place.parent.mkdir(parents=True, exist_ok=True)
         place.parent.mkdir(parents=True, exist_ok=True)
         torch.save(sums, place)
     sums = torch.load(place)

@@ -36,10 +36,10 @@ MODULES = (
 )
 KEPT = "inception_4c"  # whose correlations are kept
 POSITIONS = 4  # of each photograph, at random
-RESAMPLES = 100  # of the photographs, for intervals
+RESAMPLES = 50  # of the photographs, for intervals
 STRONG = 0.01  # the share of a module's pairs that is called strongly correlated
 ZOOMS = [2 ** (half / 2) for half in range(-4, 3)]  # from a quarter to twice the usual size
-ZOOMED, EXCITING = 200, 10  # photographs that are zoomed, and of these the most exciting for each unit
+ZOOMED, EXCITING = 150, 10  # photographs that are zoomed, and of these the most exciting for each unit
 
 
 def names(paths: dict[str, slice]) -> np.ndarray:
@@ -109,8 +109,9 @@ def structure(r: np.ndarray, path: np.ndarray) -> dict[str, float]:
 def together(lab: Lab, values: dict[tuple[str, str], np.ndarray]) -> pd.DataFrame:
     """One row per module, kind of values and control, with the fields of `structure`.
 
-    chance: of a partner in the same path, if partners were drawn. low, high: the 95 % interval of within − between,
-    over photographs drawn with replacement.
+    chance: of a partner in the same path, if partners were drawn. low, high: between them lie 95 % of within − between,
+    over photographs drawn with replacement. That adds noise to each |r|, and so shifts both: it is their distance that
+    says how sure the difference is.
     """
     rows = []
     for (module, over), of_module in tqdm(values.items(), "together"):
@@ -130,7 +131,7 @@ def together(lab: Lab, values: dict[tuple[str, str], np.ndarray]) -> pd.DataFram
 
 
 def interval(values: np.ndarray, path: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The 95 % interval of mean |r| within paths minus that between, over photographs drawn with replacement."""
+    """The 2.5 and 97.5 % quantiles of mean |r| within paths minus that between, over photographs drawn anew."""
     same, off = path[:, None] == path[None, :], ~np.eye(len(path), dtype=bool)
     photographs = values.reshape(1000, -1, values.shape[1])  # positions of one are drawn together
     differences = []

@@ -3,9 +3,10 @@
     p = predict("runs/cifar10")                            # as validation in training sees the images
     p = predict("runs/cifar10", crops=144)                 # as the paper tests (Section 7)
     p = predict("runs/mine", "/my/photographs", split="test", crops=10)
+    p = predict("googlenet", "/my/imagenet", crops=10, zoo=True)     # a network with published weights
 
 What has been computed is stored in the run folder, in RUN/predictions/, a part at a time: an evaluation that was killed
-is resumed where it stood, and one that was finished is read.
+is resumed where it stood, and one that was finished is read. For a published network the folder is in data/cache/zoo.
 """
 
 import hashlib
@@ -21,12 +22,14 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
+from inception_lab import hub
 from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
 from inception_lab.data.pictures import fit, normalize
 from inception_lab.evaluation.predictions import Predictions
+from inception_lab.evaluation.published import load_published, wordnet_numbers
 from inception_lab.training import tensors
 from inception_lab.training.batches import Data
 from inception_lab.training.devices import make_fabric
@@ -46,6 +49,7 @@ def predict(
     crops: int | None = None,
     length: int | None = None,
     batch: int = 128,
+    zoo: bool = False,
     skip_broken: bool = False,
     store: bool = True,
     progress: bool = True,
@@ -56,6 +60,7 @@ def predict(
     data: a tier or a folder, by default what the run was trained on; or a set of uint8 images with `classes`, which
     stands for `split`. crops: 1, 10 or 144, cut as `evaluation_crops` says from images of their own size (shapes are
     drawn at the recipe's `image_size`); None for the image at that size, as validation in training sees it.
+    zoo: `run` names a network with published weights, and `data` is a tree of ImageNet, or of some classes of it.
     length, skip_broken: as `datasets.load` has them. batch: crops that the network sees at once. store: write what has
     been computed to the run folder, and use what lies there for the same weights and images. accelerator: Fabric's.
 
@@ -65,12 +70,17 @@ def predict(
     if crops is not None:
         check_one_of("crops", crops, CROPS)
     batch = check_whole("batch", batch)
-    model, about = load_model(run)
+    model, about = load_published(str(run)) if zoo else load_model(run)
     recipe = about["recipe"]
     data = training_data(run, recipe) if data is None else data
     images, digest = open_images(data, split, length, recipe, skip_broken)
-    check_classes(run, list(images.classes), about["classes"])
-    file = PredictionFile(run, f"{split}-{crops or 'whole'}-{digest}", store)
+    if zoo:
+        numbers = wordnet_numbers(images)
+        folder, weights = files.cache() / "zoo" / str(run), hub.digest(model.state_dict())
+    else:
+        check_classes(run, list(images.classes), about["classes"])
+        folder, weights = Path(run), digest_of_weights(run)
+    file = PredictionFile(folder, f"{split}-{crops or 'whole'}-{digest}", weights, store)
     parts = [file.read(len(about["classes"]))]
     done = len(parts[0][1])
     if done < len(images):
@@ -86,7 +96,7 @@ def predict(
                 bar.update(len(part[1]))
         file.write(parts)
     probabilities, labels = joined(parts)
-    return Predictions(probabilities, labels, about["classes"], crops, (str(run),), digest)
+    return Predictions(probabilities, numbers[labels] if zoo else labels, about["classes"], crops, (str(run),), digest)
 
 
 # --- the images ---------------------------------------------------------------------------------------------
@@ -184,14 +194,14 @@ def digest_of_weights(run: str | Path) -> str:
 
 
 class PredictionFile:
-    """The file in a run folder with the probabilities computed so far, for its weights and one set of images.
+    """The file in a folder with the probabilities computed so far, by some weights for one set of images.
 
-    store: False neither reads nor writes it.
+    weights: their digest. store: False neither reads nor writes it.
     """
 
-    def __init__(self, run: str | Path, name: str, store: bool):
-        self.path, self.store = Path(run) / "predictions" / f"{name}.safetensors", store
-        self.about = {"format": FORMAT, "weights": digest_of_weights(run)}
+    def __init__(self, folder: Path, name: str, weights: str, store: bool):
+        self.path, self.store = folder / "predictions" / f"{name}.safetensors", store
+        self.about = {"format": FORMAT, "weights": weights}
         self.written = time.monotonic()
 
     def read(self, classes: int) -> Part:
@@ -210,7 +220,7 @@ class PredictionFile:
         if not self.store:
             return
         try:
-            self.path.parent.mkdir(exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             probabilities, labels = joined(parts)
             content = tensors.to_bytes({"probabilities": probabilities, "labels": labels}, self.about)
             files.write(self.path, content)

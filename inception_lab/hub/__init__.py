@@ -9,6 +9,6 @@ The name is PyTorch's own for the place that weights come from, torch.hub. What 
 
 from inception_lab.hub.lucent import from_lucent
 from inception_lab.hub.published import Accuracy, Pretrained, overview, pretrained
-from inception_lab.hub.sources import fetch, where
+from inception_lab.hub.sources import digest, fetch, where
 
-__all__ = ["Accuracy", "Pretrained", "fetch", "from_lucent", "overview", "pretrained", "where"]
+__all__ = ["Accuracy", "Pretrained", "digest", "fetch", "from_lucent", "overview", "pretrained", "where"]
