@@ -12,17 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from inception_lab import __version__
 from inception_lab.common import console, files
-from inception_lab.costs import Count, count
-from inception_lab.models import build, zoo
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from inception_lab.costs import Count
     from inception_lab.evaluation import Predictions
 
-# `inception_lab.training` takes seconds to import. The commands that need what trains import it themselves.
+# What takes seconds to import, each command imports itself: so Ctrl-C is met by `console.run` then, too.
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,12 +40,15 @@ def run_command(arguments: list[str] | None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all COMMANDS; the docstring of a command's function is its help."""
+    from inception_lab.models import zoo
+
     parser = argparse.ArgumentParser(prog="inception-lab", description="The companion of a course on GoogLeNet.")
     parser.add_argument("--version", action="version", version=f"inception-lab {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (function, options) in COMMANDS.items():
         about = function.__doc__ or ""
-        subparser = subparsers.add_parser(name, help=about.partition(".")[0], description=about)
+        networks = f"The networks are {', '.join(zoo.names())}." if NETWORKS in options else None
+        subparser = subparsers.add_parser(name, help=about.partition(".")[0], description=about, epilog=networks)
         for names, settings in options:
             subparser.add_argument(*names, **settings)
         subparser.set_defaults(function=function)
@@ -80,7 +82,7 @@ JSON = flag("--json", "print JSON, with the rows in it")
 KEPT = flag("--kept", "read what recorded runs keep: no image is needed")
 LENGTH = option("--length", type=int, metavar="N", help="only so many images")
 NAME = option("--name", metavar="NAME", help="of the copy (default: the run folder's)")
-NETWORKS = option("names", nargs="+", metavar="NAME", help=", ".join(zoo.names()))
+NETWORKS = option("names", nargs="+", metavar="NAME", help="networks, see below")
 NODES = option("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
 NO_STORE = flag("--no-store", "store nothing, and use nothing that was stored", dest="store")
 NO_WEIGHTS = flag("--no-weights", "leave the weights out, to save space", dest="weights")
@@ -117,6 +119,10 @@ def chosen(args: Namespace, names: str) -> dict[str, Any]:
 def count_networks(args: Namespace) -> None:
     """Count parameters, MACs and activations of networks. The costs are those of one image in evaluation mode. One MAC
     is one multiply-accumulate; FLOPs are 2 × MACs. Nothing is downloaded and no weight is allocated."""
+    import pandas as pd
+
+    from inception_lab.costs import count
+
     counts = [count(name, args.input_size) for name in args.names]
     if args.json:
         print_json([count_results(c, args.by) for c in counts])
@@ -128,11 +134,11 @@ def count_networks(args: Namespace) -> None:
         print(table(pd.DataFrame(rows, columns=columns)))
 
 
-def count_rows(c: Count, by: str) -> pd.DataFrame:
+def count_rows(c: "Count", by: str) -> "pd.DataFrame":
     return c.rows if by == "layer" else c.by_stage().reset_index()
 
 
-def count_results(c: Count, by: str | None) -> dict[str, Any]:
+def count_results(c: "Count", by: str | None) -> dict[str, Any]:
     results = dict(name=c.name, input_size=c.input_size, params=c.params, idle=c.idle)
     results.update(macs=c.macs, flops=c.flops, activations=c.activations)
     return results | ({"rows": records(count_rows(c, by))} if by else {})
@@ -180,6 +186,8 @@ def run_study(args: Namespace) -> None:
 def evaluate_runs(args: Namespace) -> None:
     """Test trained networks, alone and together. Several runs are also averaged, as one ensemble. What has been
     computed is stored in RUN/predictions, so that a command that was stopped is resumed."""
+    import pandas as pd
+
     from inception_lab.evaluation import average, predict
 
     options = chosen(args, "data split crops length batch skip_broken store progress")
@@ -235,7 +243,7 @@ def explore_run(args: Namespace) -> None:
 def get_pretrained(args: Namespace) -> None:
     """Get the published GoogLeNet's weights. They go into PyTorch's cache, from a file or folder (--from) or from the
     network, and are checked. Without a name, the networks with published weights are listed, and where each is."""
-    from inception_lab import hub
+    from inception_lab import build, hub
 
     if args.name is None:
         print(hub.overview().to_string(index=False))
@@ -274,16 +282,16 @@ def print_json(results: list[dict]) -> None:
     print(json.dumps(results, indent=1, ensure_ascii=False))
 
 
-def records(frame: pd.DataFrame) -> list[dict]:
+def records(frame: "pd.DataFrame") -> list[dict]:
     """The rows of a DataFrame as JSON has them: NaN as null, shapes as lists."""
     return json.loads(frame.to_json(orient="records", double_precision=15))
 
 
-def two_decimals(frame: pd.DataFrame) -> str:
+def two_decimals(frame: "pd.DataFrame") -> str:
     return frame.to_string(index=False, float_format="{:.2f}".format, na_rep="")
 
 
-def table(frame: pd.DataFrame) -> str:
+def table(frame: "pd.DataFrame") -> str:
     """A DataFrame as text, with 1,234 for whole numbers and 3×224×224 for shapes."""
     return frame.rename(columns={"params": "parameters", "macs": "MACs"}).map(cell).to_string(index=False, na_rep="")
 
