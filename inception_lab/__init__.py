@@ -22,3 +22,8 @@ def __getattr__(name: str) -> Any:
             raise
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
     return module if package == name else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    """What completion offers."""
+    return sorted({*globals(), *__all__})

@@ -194,9 +194,11 @@ def find_samples(
         there = _listed([folder.name for folder in splits.values()]) or "class folders"
         raise DataError(f"{name} has no folder for the split {split!r}, only {there}")
     samples = _images(base, classes)
-    by_class = [[path for path, label in samples if label == number] for number in range(len(classes))]
+    by_class: dict[int, list[Path]] = {}
+    for path, label in samples:
+        by_class.setdefault(label, []).append(path)
     in_val = set()
-    for paths in by_class:
+    for paths in by_class.values():
         paths.sort(key=lambda path: hashlib.md5(_place(seed, path.relative_to(base))).digest())
         in_val |= set(paths[: max(1, round(val_share * len(paths)))] if len(paths) > 1 else [])
     return classes, [(path, label) for path, label in samples if (path in in_val) == (split == "val")]
