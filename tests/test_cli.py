@@ -298,7 +298,8 @@ def test_ctrl_c_while_pytorch_is_imported_is_told_in_a_line(module, command, tmp
 
 
 def test_the_library_is_imported_when_it_is_asked_for():
-    code = "import sys, inception_lab as lab; print('count' in dir(lab), 'torch' in sys.modules, lab.count.__name__, lab.models.__name__)"
+    values = "'count' in dir(lab), 'torch' in sys.modules, lab.count.__name__, lab.models.__name__"
+    code = f"import sys, inception_lab as lab; print({values})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ["True", "False", "count", "inception_lab.models"], done.stderr
     with pytest.raises(ImportError, match="cannot import name 'recount'"):
