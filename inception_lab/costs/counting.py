@@ -384,7 +384,7 @@ def _size_error(
             continue
         if size[1:] == (height, width):
             return ValueError(f"input_size must have {wanted} channels for {name}, got {channels} ({reason})")
-        given, works = ("×".join(map(str, s[size[0] == channels :])) for s in (input_size, size))
+        given, works = ("×".join(map(str, s[1:] if size[0] == channels else s)) for s in (input_size, size))
         return ValueError(f"input_size {given} does not fit {name}: {reason}; {works} works")
     if any(part in reason for part in ("got str", "no attribute 'keys'", "no attribute 'items'", "too many indices")):
         why = f"it takes a dictionary, and one image is sent: {WRAP}"
