@@ -238,11 +238,11 @@ def _extrapolated(two: Layer, three: Layer, four: Layer) -> Layer:
 
 def _one_pass(model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool, batch: int) -> Count:
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    image = torch.empty(batch, *input_size, device="meta", dtype=dtype)
     # Outside inference mode, where composite operators would arrive whole; `forward` may draw random numbers.
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=()), lent(model) as on_meta:
         recorder = None
         try:
+            image = torch.empty(batch, *input_size, device="meta", dtype=dtype)
             if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
                 model.train()  # so that heads get their sizes too
                 with on_meta:
