@@ -12,17 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from inception_lab import __version__
 from inception_lab.common import console, files
-from inception_lab.costs import Count, count
-from inception_lab.models import build, zoo
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from inception_lab.costs import Count
     from inception_lab.evaluation import Predictions
 
-# `inception_lab.training` takes seconds to import. The commands that need what trains import it themselves.
+# What takes seconds to import, each command imports itself: so Ctrl-C is met by `console.run` then, too.
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,12 +40,15 @@ def run_command(arguments: list[str] | None) -> None:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all COMMANDS; the docstring of a command's function is its help."""
+    from inception_lab.models import zoo
+
     parser = argparse.ArgumentParser(prog="inception-lab", description="The companion of a course on GoogLeNet.")
     parser.add_argument("--version", action="version", version=f"inception-lab {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, (function, options) in COMMANDS.items():
         about = function.__doc__ or ""
-        subparser = subparsers.add_parser(name, help=about.partition(".")[0], description=about)
+        networks = f"The networks are {', '.join(zoo.names())}." if NETWORKS in options else None
+        subparser = subparsers.add_parser(name, help=about.partition(".")[0], description=about, epilog=networks)
         for names, settings in options:
             subparser.add_argument(*names, **settings)
         subparser.set_defaults(function=function)
@@ -80,7 +82,7 @@ JSON = flag("--json", "print JSON, with the rows in it")
 KEPT = flag("--kept", "read what recorded runs keep: no image is needed")
 LENGTH = option("--length", type=int, metavar="N", help="only so many images")
 NAME = option("--name", metavar="NAME", help="of the copy (default: the run folder's)")
-NETWORKS = option("names", nargs="+", metavar="NAME", help=", ".join(zoo.names()))
+NETWORKS = option("names", nargs="+", metavar="NAME", help="networks, see below")
 NODES = option("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
 NO_STORE = flag("--no-store", "store nothing, and use nothing that was stored", dest="store")
 NO_WEIGHTS = flag("--no-weights", "leave the weights out, to save space", dest="weights")
@@ -108,9 +110,9 @@ STUDY = option("name", nargs="?", metavar="NAME", help="a study; without one, al
 ZOO = option("--zoo", nargs="+", default=[], metavar="NAME", help="networks with published weights, as googlenet")
 
 
-def chosen(args: Namespace, names: str) -> dict[str, Any]:
-    """The values of some options, to be handed on."""
-    return {name: getattr(args, name) for name in names.split()}
+def chosen(values: Any, names: str) -> dict[str, Any]:
+    """Some attributes of an object as a dict, such as options to be handed on."""
+    return {name: getattr(values, name) for name in names.split()}
 
 
 # --- the commands -------------------------------------------------------------------------------------------
@@ -119,6 +121,10 @@ def chosen(args: Namespace, names: str) -> dict[str, Any]:
 def count_networks(args: Namespace) -> None:
     """Count parameters, MACs and activations of networks. The costs are those of one image in evaluation mode. One MAC
     is one multiply-accumulate; FLOPs are 2 × MACs. Nothing is downloaded and no weight is allocated."""
+    import pandas as pd
+
+    from inception_lab.costs import count
+
     counts = [count(name, args.input_size) for name in args.names]
     if args.json:
         print_json([count_results(c, args.by) for c in counts])
@@ -130,13 +136,12 @@ def count_networks(args: Namespace) -> None:
         print(table(pd.DataFrame(rows, columns=columns)))
 
 
-def count_rows(c: Count, by: str) -> pd.DataFrame:
+def count_rows(c: "Count", by: str) -> "pd.DataFrame":
     return c.rows if by == "layer" else c.by_stage().reset_index()
 
 
-def count_results(c: Count, by: str | None) -> dict[str, Any]:
-    results = dict(name=c.name, input_size=c.input_size, params=c.params, idle=c.idle)
-    results.update(macs=c.macs, flops=c.flops, activations=c.activations)
+def count_results(c: "Count", by: str | None) -> dict[str, Any]:
+    results = chosen(c, "name input_size params idle macs flops activations")
     return results | ({"rows": records(count_rows(c, by))} if by else {})
 
 
@@ -173,9 +178,13 @@ def run_study(args: Namespace) -> None:
         return
     study = studies.find(args.name).with_settings(args.set)
     frame = run_study(study, **chosen(args, "seeds arms out runs data progress"))
-    scale = "ratio" if (frame["val_top1_error"] > 0).all() else "points"
-    table = compare(frame, scale=scale)
-    print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the {scale}:")
+    if study.scale == "ratio" and (frame["val_top1_error"] <= 0).any():
+        means = compare(frame, scale="points")[["parameters", "macs", "mean", "sd"]]
+        print(f"{study.question}\nTop-1 error of validation in per cent:\n{two_decimals(means.reset_index())}")
+        print("no verdict: errors are compared as ratios in this study, and one of them is 0")
+        return
+    table = compare(frame, scale=study.scale)
+    print(f"{study.question}\nTop-1 error of validation in per cent, with 95 % intervals of the {study.scale}:")
     print(two_decimals(table.reset_index()), verdicts(table), sep="\n")
 
 
@@ -183,6 +192,8 @@ def evaluate_runs(args: Namespace) -> None:
     """Test trained networks, alone and together. Several are also averaged, as one ensemble. What has been computed is
     stored in RUN/predictions, or data/cache/zoo, so that a command that was stopped is resumed. --zoo tests networks
     with published weights on a tree of ImageNet (--data), whose folders are WordNet ids."""
+    import pandas as pd
+
     from inception_lab.evaluation import average, predict
 
     if not args.runs + args.zoo:
@@ -204,9 +215,9 @@ def evaluate_runs(args: Namespace) -> None:
 
 
 def evaluate_results(p: "Predictions") -> dict[str, Any]:
-    results = dict(models=p.models, images=len(p.labels), crops=p.crops, passes=p.passes, data=p.data)
-    results.update(top1_error=p.error(1), top5_error=p.error(5), loss=p.loss, calibration_error=p.calibration_error())
-    return results | {"by_class": records(p.error_by_class())}
+    errors = dict(top1_error=p.error(1), top5_error=p.error(5), calibration_error=p.calibration_error())
+    by_class = records(p.error_by_class())
+    return chosen(p, "models crops passes data loss") | {"images": len(p.labels), **errors, "by_class": by_class}
 
 
 def climb_ladder(args: Namespace) -> None:
@@ -240,7 +251,7 @@ def explore_run(args: Namespace) -> None:
 def get_pretrained(args: Namespace) -> None:
     """Get the published GoogLeNet's weights. They go into PyTorch's cache, from a file or folder (--from) or from the
     network, and are checked. Without a name, the networks with published weights are listed, and where each is."""
-    from inception_lab import hub
+    from inception_lab import build, hub
 
     if args.name is None:
         print(hub.overview().to_string(index=False))
@@ -282,16 +293,16 @@ def print_json(results: list[dict]) -> None:
     print(json.dumps(results, indent=1, ensure_ascii=False))
 
 
-def records(frame: pd.DataFrame) -> list[dict]:
+def records(frame: "pd.DataFrame") -> list[dict]:
     """The rows of a DataFrame as JSON has them: NaN as null, shapes as lists."""
     return json.loads(frame.to_json(orient="records", double_precision=15))
 
 
-def two_decimals(frame: pd.DataFrame) -> str:
+def two_decimals(frame: "pd.DataFrame") -> str:
     return frame.to_string(index=False, float_format="{:.2f}".format, na_rep="")
 
 
-def table(frame: pd.DataFrame) -> str:
+def table(frame: "pd.DataFrame") -> str:
     """A DataFrame as text, with 1,234 for whole numbers and 3×224×224 for shapes."""
     return frame.rename(columns={"params": "parameters", "macs": "MACs"}).map(cell).to_string(index=False, na_rep="")
 

@@ -274,7 +274,7 @@ def stopped(*_, **__):
         ("inception_lab.evaluation.predict", ["evaluate", RUN], "the same command goes on"),
         ("inception_lab.evaluation.run_study", ["study", "schedules"], "the same command goes on"),
         ("inception_lab.explorer.explore", ["explore", RUN, "--out", "{place}/page"], "the same command goes on"),
-        ("inception_lab.cli.count", ["count", "googlenet"], "interrupted\n"),
+        ("inception_lab.costs.count", ["count", "googlenet"], "interrupted\n"),
     ],
 )
 def test_an_interrupted_command_says_how_it_goes_on(function, arguments, advice, place, monkeypatch, capsys):
@@ -282,6 +282,29 @@ def test_an_interrupted_command_says_how_it_goes_on(function, arguments, advice,
     assert main([argument.replace("{place}", str(place)) for argument in arguments]) == 130
     (line,) = capsys.readouterr().err.splitlines(keepends=True)
     assert line.startswith("inception-lab: interrupted") and advice in line
+
+
+@pytest.mark.parametrize(
+    "module, command", [("torch", "--help"), ("torch", "count googlenet"), ("pandas", "count googlenet")]
+)
+def test_ctrl_c_while_pytorch_is_imported_is_told_in_a_line(module, command, tmp_path):
+    (tmp_path / f"{module}.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell may ignore it
+    code += f"import sys; from inception_lab.cli import main; sys.exit(main({command.split()}))"
+    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | path, timeout=120
+    )
+    assert (done.returncode, done.stderr) == (130, "inception-lab: interrupted\n")
+
+
+def test_the_library_is_imported_when_it_is_asked_for():
+    values = "'count' in dir(lab), 'torch' in sys.modules, lab.count.__name__, lab.models.__name__"
+    code = f"import sys, inception_lab as lab; print({values})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["True", "False", "count", "inception_lab.models"], done.stderr
+    with pytest.raises(ImportError, match="cannot import name 'recount'"):
+        exec("from inception_lab import recount")
 
 
 def test_a_name_does_not_command_the_terminal(capsys):

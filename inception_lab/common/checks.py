@@ -17,10 +17,10 @@ class RunError(RuntimeError):
     """A training run cannot go on: what stopped it, and what is there to go on from."""
 
 
-def closest(value: Any, names: Iterable[Any], *, most: int = 1, cutoff: float = 0.6) -> str:
+def closest(value: Any, names: Iterable[Any], *, most: int = 1) -> str:
     """The end of an error message that offers the names closest to a wrong one; "" where none is close."""
     known = {name.lower().replace("_", "-"): name for name in names if isinstance(name, str)}
-    found = difflib.get_close_matches(str(value).lower().replace("_", "-"), known, n=most, cutoff=cutoff)
+    found = difflib.get_close_matches(str(value).lower().replace("_", "-"), known, n=most)
     return f"; did you mean {' or '.join(repr(known[key]) for key in found)}?" if found else ""
 
 

@@ -2,8 +2,12 @@
 
 import codecs
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable
+from functools import partial
+from types import FrameType
 from typing import Any
 
 from inception_lab.common.checks import RunError
@@ -20,6 +24,9 @@ def run(program: str, command: Callable[[], Any]) -> int:
     refuses); 2 for a wrong argument (ValueError); 130 after Ctrl-C, 141 where nobody reads the output any more, both
     as a shell has them. What a KeyboardInterrupt says, such as how the command can go on, is told too.
     """
+    is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # nobody has decided otherwise
+    if is_usual and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, partial(_interrupt, program))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # else it is none of a terminal
             stream.reconfigure(errors="in_ascii")
@@ -43,6 +50,16 @@ def run(program: str, command: Callable[[], Any]) -> int:
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
             raise  # a fault of the program
         return _told(program, f"there is not enough memory for this: {str(error).partition(chr(10))[0]}", 1)
+
+
+def _interrupt(program: str, number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt. While something is imported, end at once: C code would make other errors of it."""
+    place = frame
+    while place:
+        if place.f_code.co_filename == "<frozen importlib._bootstrap>":
+            os._exit(_told(program, "interrupted", 130))
+        place = place.f_back
+    signal.default_int_handler(number, frame)
 
 
 def _told(program: str, message: str, status: int) -> int:

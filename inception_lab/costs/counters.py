@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from inception_lab.costs.counting import Count, Size, count
+from inception_lab.costs.counting import Size, count
 from inception_lab.costs.lent import lent
 from inception_lab.models import zoo
 
@@ -38,6 +38,8 @@ def compare_counters(model: nn.Module | str, input_size: Size | None = None, **o
     The additions are computed from this library's rows by the rule in their description, and not read from
     the counter that they explain: `unexplained` is 0 where the rules are the true ones.
     """
+    import pandas as pd
+
     ours = count(model, input_size, **options)
     if isinstance(model, str):
         with torch.device("meta"):
@@ -58,46 +60,30 @@ def compare_counters(model: nn.Module | str, input_size: Size | None = None, **o
     kind = image.device.type
     with torch.inference_mode(False), torch.no_grad(), torch.autocast(kind, enabled=False), lent(model, meta=False):
         model.eval()
-        reports: dict[str, tuple[int, int, dict]] = {
-            "inception_lab": (ours.params, ours.macs, {}),
-            "torch": (total, _torch_flops(model, image), {"factor_2": ours.macs}),
-            "fvcore": (
-                total,
-                _fvcore_flops(model, image),
-                {"batch_norm": 2 * norms["activations"].sum(), "pooling": pool_elements},
-            ),
-            "torchinfo": (
-                *_torchinfo(model, image),
-                {"bias": weighted["activations"].sum(), "batch_norm": plain_norms.sum()},
-            ),
-        }
-    return _table(ours, reports)
+        fvcore_norms, torchinfo_norms = int(2 * norms["activations"].sum()), int(plain_norms.sum())
+        bias = int(weighted["activations"].sum())
+        reports = [
+            Report("inception_lab", ours.params, ours.macs),
+            Report("torch", total, _torch_flops(model, image), factor_2=ours.macs),
+            Report("fvcore", total, _fvcore_flops(model, image), batch_norm=fvcore_norms, pooling=pool_elements),
+            Report("torchinfo", *_torchinfo(model, image), bias=bias, batch_norm=torchinfo_norms),
+        ]
+    table = pd.DataFrame(reports).set_index("counter")
+    table.insert(1, "idle", table["parameters"] - ours.params)
+    table.insert(3, "macs", ours.macs)
+    return table.assign(unexplained=table["reported"] - table.loc[:, "macs":].sum(axis=1))
 
 
-class Row(NamedTuple):
-    """What one counter reports, and the parts that it is made of, see `compare_counters`."""
+class Report(NamedTuple):
+    """What one counter reports, and what it adds to the MACs, see `compare_counters`."""
 
     counter: str
     parameters: int
-    idle: int
     reported: int
-    macs: int
-    factor_2: int
-    bias: int
-    batch_norm: int
-    pooling: int
-    unexplained: int
-
-
-def _table(ours: Count, reports: dict[str, tuple[int, int, dict]]) -> "pd.DataFrame":
-    import pandas as pd
-
-    rows = []
-    for tool, (params, reported, additions) in reports.items():
-        reasons = {reason: int(additions.get(reason, 0)) for reason in ("factor_2", "bias", "batch_norm", "pooling")}
-        unexplained = reported - ours.macs - sum(reasons.values())
-        rows.append(Row(tool, params, params - ours.params, reported, ours.macs, **reasons, unexplained=unexplained))
-    return pd.DataFrame(rows).set_index("counter")
+    factor_2: int = 0
+    bias: int = 0
+    batch_norm: int = 0
+    pooling: int = 0
 
 
 def _torch_flops(model: nn.Module, image: torch.Tensor) -> int:

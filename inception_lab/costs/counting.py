@@ -6,6 +6,7 @@ FLOPs are 2 × MACs. PyTorch's own counter watches the same pass, and a disagree
 """
 
 import inspect
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
@@ -20,7 +21,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from inception_lab.common.checks import check_whole
 from inception_lab.costs import operators, receptive_fields
-from inception_lab.costs.lent import lent
+from inception_lab.costs.lent import lent, storage
 from inception_lab.models import zoo
 
 if TYPE_CHECKING:
@@ -104,11 +105,9 @@ class Count:
         Output, receptive field and total stride are those of the stage's last layer.
         """
         stage = self.rows["name"].str.split(".").str[:depth].str.join(".")
-        last = ["output", "receptive_field", "total_stride"]
-        summed = ["params", "macs", "activations"]
-        how = {"output": "last"} | dict.fromkeys(summed, "sum") | dict.fromkeys(last, "last")
-        grouped = self.rows.groupby(stage, sort=False).agg(how)
-        return grouped.rename_axis("stage")
+        how = {"output": "last", "params": "sum", "macs": "sum", "activations": "sum"}
+        how |= {"receptive_field": "last", "total_stride": "last"}
+        return self.rows.groupby(stage, sort=False).agg(how).rename_axis("stage")
 
     def __str__(self) -> str:
         size = "×".join(map(str, self.input_size))
@@ -155,10 +154,8 @@ def count(model: nn.Module | str, input_size: Size | None = None, *, training: b
     _check_takes_an_image(model, name)
     try:
         return _count(model, name, input_size, training)
-    except (UncountedOperator, CounterDisagreement, NotLinear):
-        raise
-    except Exception as error:  # whatever a layer raises on a shape that it cannot take
-        raise _size_error(model, name, input_size, training, error) from error
+    except _PassFailed as failed:
+        raise _size_error(model, name, input_size, training, failed) from failed.__cause__
 
 
 class UncountedOperator(ValueError):
@@ -171,6 +168,14 @@ class CounterDisagreement(RuntimeError):
 
 class NotLinear(ValueError):
     """A batch does not cost a fixed part and a part for each image, so that one image's costs are not known."""
+
+
+class _PassFailed(Exception):
+    """The network raised the cause of this, such as on a shape that it cannot take, while `module` was running."""
+
+    def __init__(self, module: nn.Module):
+        super().__init__()
+        self.module = module
 
 
 def _image_size(size: Size) -> tuple[int, int, int]:
@@ -210,17 +215,13 @@ def _count(model: nn.Module, name: str, input_size: tuple[int, int, int], traini
     run = partial(_one_pass, model, name, input_size, training)
     try:
         return run(batch=1)
-    except (UncountedOperator, CounterDisagreement):
-        raise
-    except Exception as error:  # in training, batch normalization of a 1×1 map refuses one image
+    except _PassFailed as failed:  # in training, batch normalization of a 1×1 map refuses one image
         if not training:
             raise
         try:
             two, three, four = run(batch=2), run(batch=3), run(batch=4)
-        except (UncountedOperator, CounterDisagreement):
-            raise
-        except Exception:
-            raise error from None
+        except _PassFailed:
+            raise failed from failed.__cause__
     layers = [_extrapolated(*rows) for rows in zip(two.layers, three.layers, four.layers, strict=True)]
     return replace(two, layers=layers)
 
@@ -237,17 +238,21 @@ def _extrapolated(two: Layer, three: Layer, four: Layer) -> Layer:
 
 def _one_pass(model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool, batch: int) -> Count:
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    image = torch.empty(batch, *input_size, device="meta", dtype=dtype)
     # Outside inference mode, where composite operators would arrive whole; `forward` may draw random numbers.
     with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng(devices=()), lent(model) as on_meta:
-        if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
-            model.train()  # so that heads get their sizes too
-            with on_meta:
-                model(torch.empty(max(batch, 2), *input_size, device="meta", dtype=dtype))
-        model.train(training)
-        recorder = _Recorder(model, image)
-        with FlopCounterMode(display=False) as torch_counter, recorder, on_meta:
-            model(image)
+        recorder = None
+        try:
+            image = torch.empty(batch, *input_size, device="meta", dtype=dtype)
+            if any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+                model.train()  # so that heads get their sizes too
+                with on_meta:
+                    model(torch.empty(max(batch, 2), *input_size, device="meta", dtype=dtype))
+            model.train(training)
+            recorder = _Recorder(model, image)
+            with FlopCounterMode(display=False) as torch_counter, recorder, on_meta:
+                model(image)
+        except Exception as error:
+            raise _PassFailed(recorder.running[-1][1] if recorder else model) from error
     recorder.check(torch_counter)
     return Count(name, input_size, recorder.layers, recorder.idle, recorder.fields_by_layer)
 
@@ -259,12 +264,12 @@ class _Recorder(TorchDispatchMode):
         super().__init__()
         self.layers: list[Layer] = []
         self.running: list[tuple[str, nn.Module, list]] = [("", model, [])]
-        self.macs_by_operator: dict = {}
+        self.macs_by_operator: Counter = Counter()
         self.unknown: dict[str, str] = {}
         self.fields = WeakTensorKeyDictionary({image: receptive_fields.INPUT_FIELD})
         self.fields_by_layer: dict[str, tuple | None] = {}
         # By storage, which a view shares with its parameter: so a transposed weight is recognized.
-        self.unused = {_storage(p): (name, p.numel()) for name, p in model.named_parameters()}
+        self.unused = {storage(p): (name, p.numel()) for name, p in model.named_parameters()}
         for name, module in model.named_modules():
             module.register_forward_pre_hook(partial(self._enter, name))
             module.register_forward_hook(self._leave)
@@ -297,7 +302,7 @@ class _Recorder(TorchDispatchMode):
         if macs is None:
             self.unknown[str(operator)] = self.running[-1][0]
             macs = 0
-        self.macs_by_operator[packet] = self.macs_by_operator.get(packet, 0) + macs
+        self.macs_by_operator[packet] += macs
 
         layer = self._layer(packet)
         read = [t for t in tensors if t in self.fields] or tensors  # what comes from the image rather than a weight
@@ -306,7 +311,7 @@ class _Recorder(TorchDispatchMode):
         layer.output = tuple(output.shape[1:])
         layer.macs += macs
         # A parameter counts where it is first read, so that shared weights count once.
-        layer.params += sum(self.unused.pop(_storage(t), ("", 0))[1] for t in tensors)
+        layer.params += sum(self.unused.pop(storage(t), ("", 0))[1] for t in tensors)
         if not operator._schema.is_mutable:
             layer.activations = output.numel() + (0 if _hands_on_one(self.running[-1][1]) else layer.activations)
         if packet in receptive_fields.WINDOWS and output.ndim == 4:
@@ -342,9 +347,9 @@ class _Recorder(TorchDispatchMode):
             raise UncountedOperator(f"no rule says how many MACs these operators do: {found}; {advice}")
         flops = torch_counter.get_flop_counts().get("Global", {})
         differing = [
-            f"{packet}: {2 * self.macs_by_operator.get(packet, 0):,} FLOPs here, {flops.get(packet, 0):,} by PyTorch"
+            f"{packet}: {2 * self.macs_by_operator[packet]:,} FLOPs here, {flops.get(packet, 0):,} by PyTorch"
             for packet in flop_registry  # PyTorch has no rule for a matrix times a vector, among others
-            if 2 * self.macs_by_operator.get(packet, 0) != flops.get(packet, 0)
+            if 2 * self.macs_by_operator[packet] != flops.get(packet, 0)
         ]
         if differing:
             raise CounterDisagreement("this counter and PyTorch's disagree on " + "; ".join(differing))
@@ -357,17 +362,17 @@ def _hands_on_one(module: nn.Module) -> bool:
     )
 
 
-def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
 def _size_error(
-    model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool, error: Exception
+    model: nn.Module, name: str, input_size: tuple[int, int, int], training: bool, failed: _PassFailed
 ) -> ValueError:
     """What to raise where a network fails: the reason, and what works or what the network takes if that is known."""
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    error = failed.__cause__
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     channels, height, width = input_size
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Embedding)), None)
+    kinds = {nn.Conv3d: "volumes or video", nn.Conv1d: "sequences", nn.Embedding: "whole numbers, such as words"}
+    # The image goes to the layer that refused it; where the network refused it itself, most likely to its first one.
+    layers = (m for m in (failed.module, *model.modules()) if isinstance(m, (nn.Conv2d, *kinds)))
+    first = next(layers, None)
     wanted = first.in_channels if isinstance(first, nn.Conv2d) else channels
     usual = zoo.entry(name).input_size if name in zoo.ZOO else 224
     for size in ((wanted, height, width), (channels, usual, usual), (wanted, usual, usual)):
@@ -379,9 +384,8 @@ def _size_error(
             continue
         if size[1:] == (height, width):
             return ValueError(f"input_size must have {wanted} channels for {name}, got {channels} ({reason})")
-        given, works = ("×".join(map(str, s if wanted != channels else s[1:])) for s in (input_size, size))
+        given, works = ("×".join(map(str, s[1:] if size[0] == channels else s)) for s in (input_size, size))
         return ValueError(f"input_size {given} does not fit {name}: {reason}; {works} works")
-    kinds = {nn.Conv3d: "volumes or video", nn.Conv1d: "sequences", nn.Embedding: "whole numbers, such as words"}
     if any(part in reason for part in ("got str", "no attribute 'keys'", "no attribute 'items'", "too many indices")):
         why = f"it takes a dictionary, and one image is sent: {WRAP}"
     elif type(first) in kinds:

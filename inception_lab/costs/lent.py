@@ -97,19 +97,19 @@ class OnMeta(TorchDispatchMode):
                 return operator.decompose(*args, **kwargs)
         tensors = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
         written = [] if operator in LIFTS else _written(operator, args, kwargs)
-        if any(map(self._is_shape_only, tensors)) or any(_storage(t) not in self.made for t in written):
-            self.unknown |= {_storage(t): t.untyped_storage() for t in written if not t.is_meta}
+        if any(map(self._is_shape_only, tensors)) or any(storage(t) not in self.made for t in written):
+            self.unknown |= {storage(t): t.untyped_storage() for t in written if not t.is_meta}
             args, kwargs = tree_map_only(Tensor, self._stand_in, (args, kwargs))
             kwargs |= {"device": torch.device("meta")} if "device" in kwargs else {}  # as x.cpu() does
             return operator(*args, **kwargs)
         results = operator(*args, **kwargs)
         if not operator.is_view or operator in LIFTS:
-            old = set() if operator in LIFTS else {_storage(t) for t in tensors}
-            self.made |= {_storage(t) for t in tree_leaves(results) if isinstance(t, Tensor)} - old
+            old = set() if operator in LIFTS else {storage(t) for t in tensors}
+            self.made |= {storage(t) for t in tree_leaves(results) if isinstance(t, Tensor)} - old
         return results
 
     def _is_shape_only(self, tensor: Tensor) -> bool:
-        return tensor.is_meta or tensor in self.stand_ins or _storage(tensor) in self.unknown
+        return tensor.is_meta or tensor in self.stand_ins or storage(tensor) in self.unknown
 
     def _stand_in(self, tensor: Tensor) -> Tensor:
         if tensor.is_meta:
@@ -133,5 +133,6 @@ def _written(operator: Any, args: tuple, kwargs: dict) -> list[Tensor]:
     return written
 
 
-def _storage(tensor: Tensor) -> int:
+def storage(tensor: Tensor) -> int:
+    """A number for the memory of a tensor, which its views share."""
     return tensor.untyped_storage()._cdata

@@ -58,40 +58,16 @@ def convolution_macs(
     return weight.numel() * positions[0] * prod(positions[2:])
 
 
-@rule(aten.mm, aten._int_mm, aten._scaled_mm)
-def mm_macs(output: Tensor, a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
-    """(m, k) @ (k, n): m · k · n."""
-    return a.shape[0] * a.shape[1] * b.shape[1]
+@rule(aten.mm, aten._int_mm, aten._scaled_mm, aten.bmm, aten.mv, aten.dot, aten.vdot)
+def product_macs(output: Tensor, a: Tensor, b: Tensor, *_: Any, **__: Any) -> int:
+    """(batch, m, k) @ (batch, k, n): batch · m · k · n. Without a batch, m or n it is 1."""
+    return a.numel() * (b.shape[-1] if b.ndim > 1 else 1)
 
 
-@rule(aten.addmm, aten._addmm_activation)
-def addmm_macs(output: Tensor, bias: Tensor, a: Tensor, b: Tensor, **_: Any) -> int:
-    """bias + (m, k) @ (k, n): adding the bias is no multiply-accumulate."""
-    return mm_macs(output, a, b)
-
-
-@rule(aten.bmm)
-def bmm_macs(output: Tensor, a: Tensor, b: Tensor, **_: Any) -> int:
-    """(batch, m, k) @ (batch, k, n): batch · m · k · n."""
-    return a.shape[0] * mm_macs(output, a[0], b[0])
-
-
-@rule(aten.baddbmm, aten.addbmm)
-def baddbmm_macs(output: Tensor, bias: Tensor, a: Tensor, b: Tensor, **_: Any) -> int:
-    """bias + (batch, m, k) @ (batch, k, n), as addmm for each of the batch; addbmm adds the products up too."""
-    return bmm_macs(output, a, b)
-
-
-@rule(aten.mv, aten.dot, aten.vdot)
-def mv_macs(output: Tensor, a: Tensor, b: Tensor) -> int:
-    """(m, k) @ (k): m · k. (k) @ (k): k."""
-    return a.numel()
-
-
-@rule(aten.addmv)
-def addmv_macs(output: Tensor, bias: Tensor, a: Tensor, b: Tensor, **_: Any) -> int:
-    """bias + (m, k) @ (k), as addmm."""
-    return a.numel()
+@rule(aten.addmm, aten._addmm_activation, aten.baddbmm, aten.addbmm, aten.addmv)
+def product_with_bias_macs(output: Tensor, bias: Tensor, a: Tensor, b: Tensor, **_: Any) -> int:
+    """bias + a @ b: adding the bias is no multiply-accumulate, nor is adding up the products of a batch (addbmm)."""
+    return product_macs(output, a, b)
 
 
 @rule(aten.addr)

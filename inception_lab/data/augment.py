@@ -129,24 +129,14 @@ class Augmentation:
         part = PART if images.device.type == "cpu" else count
         for start in range(0, count, part):
             some = slice(start, start + part)
-            _, *drawn, _ = draws.part(some)
-            made[some] = self._make(images[some], *drawn)
+            _, boxes, flips, factors, order, _ = draws.part(some)
+            pixels = images[some].float() / 255
+            if self.photometric:
+                pixels = distort(pixels, factors, order, boxes)
+            made[some] = crop_and_resize(standardize(pixels, self.mean, self.std), boxes, self.size, flips)
         if self.cutout:
             made.masked_fill_(squares(draws.corners, self.cutout, self.size), 0)
         return made
-
-    def _make(
-        self,
-        images: torch.Tensor,
-        boxes: torch.Tensor,
-        flips: torch.Tensor,
-        factors: torch.Tensor,
-        order: torch.Tensor,
-    ) -> torch.Tensor:
-        pixels = images.float() / 255
-        if self.photometric:
-            pixels = distort(pixels, factors, order, boxes)
-        return crop_and_resize(standardize(pixels, self.mean, self.std), boxes, self.size, flips)
 
 
 # --- the batched engine, piece by piece ---------------------------------------------------------------------

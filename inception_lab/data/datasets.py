@@ -97,8 +97,7 @@ def load(
     length = length if length is None else check_whole("length", length)
     root = files.cache() if root is None else Path(root)
     if name_or_path == "shapes":
-        default = 10_000 if split == "train" else 2_000
-        return Shapes(split, size=64 if size is None else size, length=default if length is None else length, seed=seed)
+        return Shapes(split, size=size or 64, length=length or (10_000 if split == "train" else 2_000), seed=seed)
     data: ImageSet
     if name_or_path == "cifar10":
         data = _cifar10(fetch("cifar10", root, download).parent, split, size)
@@ -111,15 +110,8 @@ def load(
         if (folder / CIFAR10.base_folder).is_dir():
             data = _cifar10(folder, split, size)
         else:
-            data = Folder(
-                folder,
-                split,
-                size=size,
-                val_share=val_share,
-                seed=seed,
-                skip_broken=skip_broken,
-                records=root / "scans",
-            )
+            options: dict[str, Any] = dict(val_share=val_share, seed=seed, skip_broken=skip_broken)
+            data = Folder(folder, split, size=size, records=root / "scans", **options)
     if length is not None and length > len(data):
         raise ValueError(
             f"length must be at most {len(data)}, which is what {name_or_path} has for {split}, got {length}"

@@ -16,14 +16,15 @@ from torchvision.transforms.v2 import functional as F
 from tqdm.auto import tqdm
 
 from inception_lab.common import files
-from inception_lab.common.checks import DataError, check_one_of
+from inception_lab.common.checks import DataError, RunError, check_one_of
+from inception_lab.common.schema import check_type
 from inception_lab.data.downloads import read_annotations, read_lines
 from inception_lab.data.images import SPLITS, ImageSet, printable
 from inception_lab.data.pictures import check_sides, fit, read_rgb, to_rgb
 
 SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 NOT_CLASSES = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
-OWN = ("recipe.json", "metrics.json", "data/run.js")  # what a run folder has, and a page that `explore` makes
+OF_RUNS = ("recipe.json", "metrics.json")  # in a run folder
 NOTES = (".csv", ".db", ".html", ".ini", ".json", ".md", ".tsv", ".txt", ".xml", ".yaml")  # passed over in silence
 NOT_DECODED = ("BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF")  # Pillow knows these, and leaves them to other programs
 
@@ -104,11 +105,8 @@ def find_broken(paths: list[Path], records: Path | None = None) -> dict[Path, st
         work = tqdm(pool.map(_why_broken, paths), "checking images", len(paths), disable=len(paths) < 1000, leave=False)
         broken = {path: reason for path, reason in zip(paths, work, strict=True) if reason}
     if record:
-        with suppress(OSError):  # a scan that cannot be remembered is done again
-            record.parent.mkdir(parents=True, exist_ok=True)
-            partial = record.with_suffix(f".{os.getpid()}")
-            partial.write_text(json.dumps({str(path): reason for path, reason in broken.items()}), encoding="utf-8")
-            partial.replace(record)
+        with suppress(RunError):  # a scan that cannot be remembered is done again
+            files.write(record, json.dumps({str(path): reason for path, reason in broken.items()}).encode())
     return broken
 
 
@@ -122,11 +120,11 @@ def _state(path: Path) -> tuple[str, int, int]:
 def _read_record(path: Path, paths: list[Path]) -> dict[Path, str] | None:
     """What an earlier scan found; None where it left no record, or the record is damaged."""
     try:
-        record, known = json.loads(path.read_text(encoding="utf-8")), set(map(str, paths))
-    except (OSError, ValueError, RecursionError):
+        record = check_type("record", dict, json.loads(path.read_text(encoding="utf-8")))
+        known = {str(path): path for path in paths}
+        return {known[name]: check_type(name, str, reason) for name, reason in record.items()}
+    except (OSError, ValueError, KeyError, RecursionError):
         return None
-    whole = isinstance(record, dict) and all(name in known and isinstance(record[name], str) for name in record)
-    return {Path(name): reason for name, reason in record.items()} if whole else None
 
 
 def _why_broken(path: Path) -> str:
@@ -196,9 +194,11 @@ def find_samples(
         there = _listed([folder.name for folder in splits.values()]) or "class folders"
         raise DataError(f"{name} has no folder for the split {split!r}, only {there}")
     samples = _images(base, classes)
-    by_class = [[path for path, label in samples if label == number] for number in range(len(classes))]
+    by_class: dict[int, list[Path]] = {}
+    for path, label in samples:
+        by_class.setdefault(label, []).append(path)
     in_val = set()
-    for paths in by_class:
+    for paths in by_class.values():
         paths.sort(key=lambda path: hashlib.md5(_place(seed, path.relative_to(base))).digest())
         in_val |= set(paths[: max(1, round(val_share * len(paths)))] if len(paths) > 1 else [])
     return classes, [(path, label) for path, label in samples if (path in in_val) == (split == "val")]
@@ -253,9 +253,16 @@ def _leads_above(link: Path) -> bool:
 
 
 def _is_own(folder: Path) -> bool:
-    """Whether the course made this folder, or all that is in it."""
-    if folder.resolve() == files.data_folder().resolve() or any((folder / name).is_file() for name in OWN):
+    """Whether the course made this folder, or all that is in it.
+
+    A file beside photographs may be called recipe.json, too: a run folder has no photographs, or environment.json.
+    """
+    is_page = (folder / "data" / "run.js").is_file()  # made by `explore`
+    if is_page or folder.resolve() == files.data_folder().resolve():
         return True
+    if any((folder / name).is_file() for name in OF_RUNS):
+        others = (path for path, _ in _files(folder) if path.name != "mistakes.webp" and not _is_note(path))
+        return (folder / "environment.json").is_file() or not any(map(_is_image, others))
     _, below, names = next(os.walk(folder, onerror=_refuse))
     inside = [folder / name for name in (*below, *names) if not name.startswith(".")]
     return bool(inside) and all(path.name in below and not path.is_symlink() and _is_own(path) for path in inside)
@@ -287,6 +294,10 @@ def _is_image(path: Path) -> bool:
     return False
 
 
+def _is_note(path: Path) -> bool:
+    return path.suffix.lower() in NOTES
+
+
 def _images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
     number = {name: i for i, name in enumerate(classes)}
     annotations = read_annotations(folder)  # Tiny ImageNet's validation images, if nobody has sorted them
@@ -296,7 +307,7 @@ def _images(folder: Path, classes: list[str]) -> list[tuple[Path, int]]:
         return sorted((folder / "images" / name, number[label]) for name, label in annotations.items())
     found = [(path, real, name) for name in _subfolders(folder) for path, real in _files(folder / name)]
     images = [file for file in found if _is_image(file[0])]
-    if others := [path for path, _, _ in sorted(set(found) - set(images)) if path.suffix.lower() not in NOTES]:
+    if others := [path for path, _, _ in sorted(set(found) - set(images)) if not _is_note(path)]:
         names = [path.relative_to(folder).as_posix() for path in others]
         warnings.warn(f"{printable(folder)}: Pillow reads no image in {_listed(names)}; passed over", stacklevel=2)
     top, once = os.path.realpath(folder), {}

@@ -129,7 +129,11 @@ def _open(source: Source) -> Image.Image:
     if isinstance(source, torch.Tensor):
         source = source.squeeze(0) if source.ndim == 4 else source
         source = source.permute(1, 2, 0) if source.ndim == 3 and source.shape[0] in (1, 3, 4) else source
-        source = source.detach().cpu().numpy()
+        try:
+            source = source.detach().cpu()
+            source = (source.float() if source.is_floating_point() and source.itemsize < 4 else source).numpy()
+        except (TypeError, RuntimeError) as error:  # sparse, quantized or on the meta device
+            raise ValueError(f"source must be a tensor that NumPy can hold, got {source.dtype} ({error})") from error
     return to_rgb(Image.fromarray(_pixels(np.asarray(source))))
 
 

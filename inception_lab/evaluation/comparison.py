@@ -20,6 +20,8 @@ from scipy.stats import ttest_1samp
 from inception_lab.common.checks import check_one_of
 from inception_lab.common.statistics import LEVEL, SMALLEST_SAMPLE, holm
 
+SCALES = ("ratio", "points")
+
 
 @dataclass(frozen=True)
 class ArmComparison:
@@ -59,7 +61,7 @@ def compare(
     ratio of numbers that are not above 0.
     """
     check_one_of("column", column, list(frame.select_dtypes("number")))
-    check_one_of("scale", scale, ("ratio", "points"))
+    check_one_of("scale", scale, SCALES)
     if frame[column].isna().any():
         raise ValueError(f"column must have a number for every run, which {column!r} has not")
     if scale == "ratio" and (frame[column] <= 0).any():
@@ -98,17 +100,16 @@ def compare(
 def paired(values: np.ndarray, theirs: np.ndarray, scale: str) -> tuple[float, float, float, float]:
     """The mean ratio or difference of paired values, the ends of its 95 % interval, and p; NaN where it takes more."""
     differences = np.log(values) - np.log(theirs) if scale == "ratio" else values - theirs
-    found = [np.nan] * 3  # mean, low, high
-    p = np.nan
-    if len(differences):
-        found[0] = differences.mean()
+    mean = float(differences.mean()) if len(differences) else np.nan
+    low = high = p = np.nan
     if len(differences) > 1 and np.ptp(differences) == 0:  # no spread to divide by
-        found, p = [found[0]] * 3, float(found[0] == 0)
+        low, high, p = mean, mean, float(mean == 0)
     elif len(differences) > 1:
         test = ttest_1samp(differences, 0)
         interval, p = test.confidence_interval(0.95), float(test.pvalue)
-        found = [found[0], float(interval.low), float(interval.high)]
-    mean, low, high = map(float, np.exp(found) if scale == "ratio" else found)
+        low, high = float(interval.low), float(interval.high)
+    if scale == "ratio":
+        mean, low, high = map(float, np.exp([mean, low, high]))
     return mean, low, high, p
 
 

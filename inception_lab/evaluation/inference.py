@@ -1,10 +1,5 @@
 """From a finished run to the probabilities that its network gives to images: whole, or averaged over many crops.
 
-    p = predict("runs/cifar10")                            # as validation in training sees the images
-    p = predict("runs/cifar10", crops=144)                 # as the paper tests (Section 7)
-    p = predict("runs/mine", "/my/photographs", split="test", crops=10)
-    p = predict("googlenet", "/my/imagenet", crops=10, zoo=True)     # a network with published weights
-
 What has been computed is stored in the run folder, in RUN/predictions/, a part at a time: an evaluation that was killed
 is resumed where it stood, and one that was finished is read. For a published network the folder is in data/cache/zoo.
 """

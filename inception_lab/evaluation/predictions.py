@@ -1,10 +1,7 @@
 """What predicted probabilities say: top-k error, error by class, confusion, calibration, and what ensembles gain.
 
-    p = predict("runs/first", crops=10)                    # probabilities (N, C) and labels (N,)
-    p.error(5), p.error_by_class(), p.calibration_error()
-    q = predict("runs/second", crops=10)
+    p, q = (predict(run, crops=10) for run in ("runs/first", "runs/second"))
     average([p, q]).error(5), average([p, q]).passes       # 20 forward passes per image
-    ladder([p, q])                                         # the paper's Table 3
 
 Paper: Szegedy et al. 2014, "Going deeper with convolutions", arXiv:1409.4842, Section 7.
 """

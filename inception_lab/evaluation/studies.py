@@ -9,8 +9,10 @@ run_study(live, seeds=1, arms=["cosine"], out="live.csv")  # the same code in ab
 
 import re
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from inception_lab.common.checks import check_one_of
+from inception_lab.evaluation.comparison import SCALES
 from inception_lab.training.recipes import RECIPES, Recipe
 
 
@@ -19,9 +21,10 @@ class Study:
     """A question, and the runs that answer it.
 
     recipe: what the arms share. arms: name → the settings in which the arm differs, as `Recipe.with_settings` takes
-    them. seeds: how many runs per arm; they have the seeds 0, 1, 2, ..., also for their first weights.
+    them. seeds: how many runs per arm; they have the seeds 0, 1, 2, ..., also for their first weights. scale: on which
+    errors are compared, see `compare`, fixed before the runs are seen.
 
-    Raises ValueError for arms whose run folders would have one name.
+    Raises ValueError for arms whose run folders would have one name, and for an unknown scale.
     """
 
     name: str
@@ -29,8 +32,10 @@ class Study:
     recipe: Recipe
     arms: dict[str, list[str]]
     seeds: int = 5  # the fewest that `compare` gives a verdict for
+    scale: Literal["ratio", "points"] = "ratio"
 
     def __post_init__(self) -> None:
+        check_one_of("scale", self.scale, SCALES)
         folders = [folder_name(arm) for arm in self.arms]
         if not folders or len(set(folders)) < len(folders):
             raise ValueError(f"arms must be one or more, with names that differ in a letter or digit, got {folders}")

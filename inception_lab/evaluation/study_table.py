@@ -1,7 +1,4 @@
-"""The record of a study: a CSV file with one row per finished run, and how rows are made, written and read.
-
-read_study("schedules")               # data/studies/schedules.csv as a DataFrame, with the columns of StudyRow
-"""
+"""The record of a study: a CSV file with one row per finished run, and how rows are made, written and read."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -140,6 +137,7 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
     cost = costs.count(recipe.network, recipe.image_size, num_classes=classes, **recipe.options)
     metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][0]
     last_epoch = RunFolder(folder).history[-1]
+    same = ("val_top1_error", "val_top5_error", "val_loss", "epochs", "steps", "seconds", "images_per_second")
     is_drawn = recipe.data == "shapes"
     by_scale = error_by_scale(folder, device) if is_drawn else {}
     train_eval = 100 * float(mistakes(folder, "train", device)[0].mean()) if is_drawn else UNKNOWN
@@ -148,21 +146,15 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
         seed=recipe.seed,
         parameters=cost.params,
         macs=cost.macs,
-        val_top1_error=metrics["val_top1_error"],
-        val_top5_error=metrics["val_top5_error"],
-        val_loss=metrics["val_loss"],
+        **{name: metrics[name] for name in same},
         train_top1_error=last_epoch.train_top1_error,
         train_loss=last_epoch.train_loss,
         train_eval_top1_error=round(train_eval, 4),
         val_top1_error_small=by_scale.get("small", UNKNOWN),
         val_top1_error_medium=by_scale.get("medium", UNKNOWN),
         val_top1_error_large=by_scale.get("large", UNKNOWN),
-        epochs=metrics["epochs"],
-        steps=metrics["steps"],
         train_images=session["data"]["train_images"],
         classes=classes,
-        seconds=metrics["seconds"],
-        images_per_second=metrics["images_per_second"],
         threads=session.get("threads") or UNKNOWN,
         device=session["device"],
         torch=session["packages"].get("torch") or "",

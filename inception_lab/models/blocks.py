@@ -148,7 +148,7 @@ class Inception(nn.Module):
         if w.five:
             self.five = make_path(FIVE_BY_FIVE[five_by_five], w.five_reduce, w.five)
         if w.pool_proj != 0:
-            self.pool = _named(pool=POOLS[pool](3, stride, padding=1))
+            self.pool = named(pool=POOLS[pool](3, stride, padding=1))
             if w.pool_proj:
                 self.pool.add_module("project", unit(in_channels, w.pool_proj, 1))
 
@@ -167,7 +167,7 @@ def _path(
     separable: bool,
 ) -> nn.Sequential:
     """A 1×1 reduction and the convolutions of `chain`; the last one has the stride."""
-    path = _named(reduce=unit(in_channels, reduce, 1))
+    path = named(reduce=unit(in_channels, reduce, 1))
     convolutions = chain(kernels, reduce, width)
     for i, (kernel, c_in, c_out) in enumerate(convolutions, 1):
         spread = dict(depth_multiplier=1) if separable else {}
@@ -271,7 +271,8 @@ torch.fx.wrap("check_head_map")  # a check on sizes must not be traced when feat
 POOLS = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}
 
 
-def _named(**modules: nn.Module) -> nn.Sequential:
+def named(**modules: nn.Module) -> nn.Sequential:
+    """Modules one after the other, by their names."""
     return nn.Sequential(OrderedDict(modules))
 
 

@@ -4,10 +4,11 @@ Images are (N, 3, H, W), outputs logits (N, num_classes). Each is a plain `nn.Se
 papers' names. The fully connected ones take one image size alone.
 """
 
-from collections import OrderedDict
 from typing import Any
 
 from torch import nn
+
+from inception_lab.models.blocks import named
 
 
 def alexnet_2012(num_classes: int = 1000) -> nn.Sequential:
@@ -16,7 +17,7 @@ def alexnet_2012(num_classes: int = 1000) -> nn.Sequential:
     Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks". The paper
     says 224 pixels; 11×11 kernels with stride 4 give its 55×55 map from 227.
     """
-    return _sequential(
+    return named(
         conv1=nn.Conv2d(3, 96, 11, stride=4),
         relu1=nn.ReLU(inplace=True),
         norm1=nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0),
@@ -42,7 +43,7 @@ def zfnet(num_classes: int = 1000) -> nn.Sequential:
     Zeiler & Fergus 2013, "Visualizing and understanding convolutional networks", arXiv:1311.2901, Figure 3. Padding
     and rounding follow from the printed map sizes 110, 55, 26, 13 and 6.
     """
-    return _sequential(
+    return named(
         conv1=nn.Conv2d(3, 96, 7, stride=2, padding=1),
         relu1=nn.ReLU(inplace=True),
         pool1=nn.MaxPool2d(3, stride=2, ceil_mode=True),
@@ -67,7 +68,7 @@ def nin(num_classes: int = 1000) -> nn.Sequential:
 
     Lin, Chen & Yan 2013, arXiv:1312.4400, in the ImageNet form that its authors gave to the Caffe model zoo.
     """
-    return _sequential(
+    return named(
         **_mlpconv(1, 3, (96, 96, 96), 11, stride=4),
         pool1=nn.MaxPool2d(3, stride=2, ceil_mode=True),
         **_mlpconv(2, 96, (256, 256, 256), 5, padding=2),
@@ -108,7 +109,3 @@ def _classifier(features: int, num_classes: int) -> dict[str, nn.Module]:
         dropout7=nn.Dropout(0.5),
         fc8=nn.Linear(4096, num_classes),
     )
-
-
-def _sequential(**layers: nn.Module) -> nn.Sequential:
-    return nn.Sequential(OrderedDict(layers))

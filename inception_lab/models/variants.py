@@ -187,7 +187,7 @@ def with_widths(design: Design, rearrange: Callable[[list[Widths]], list[Widths]
     """Each module with the widths that `rearrange` gives it from the list of all, at equal MACs."""
     widths = iter(rearrange([row.widths for row in design.table if row.type == "inception"]))
     rows = (row.with_widths(next(widths)) if row.type == "inception" else row for row in design.table)
-    return with_macs_of(design, replace(design, table=tuple(rows)))
+    return with_fields(design, table=tuple(rows))
 
 
 def shuffled(widths: list[Widths]) -> list[Widths]:
@@ -242,7 +242,7 @@ def with_fields(design: Design, **fields: Any) -> Design:
 def without_path(design: Design, *columns: str) -> Design:
     """Each module without the path of these columns of Table 1. It costs less, and its output is narrower."""
     none = dict.fromkeys(columns, 0)
-    rows = (row.with_widths(row.widths._replace(**none)) if row.type == "inception" else row for row in design.table)
+    rows = (row._replace(**none) if row.type == "inception" else row for row in design.table)
     return replace(design, table=tuple(rows))
 
 

@@ -1,9 +1,5 @@
 """Every network that the course compares, by name.
 
-    model = build("googlenet")
-    model = build("vgg16", num_classes=10)
-    model = build("vgg16", weights="imagenet")
-
 What torchvision or timm has is taken from there, with new weights: nothing is downloaded unless it is asked for.
 """
 

@@ -35,14 +35,16 @@ def all_reduce(fabric: Fabric, values: torch.Tensor, how: str = "mean") -> torch
 
 
 def on_rank_zero(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The result of a call that one process makes. A RunError that it raises is raised in all, so that none hangs."""
-    result = error = None
+    """The result of a call that one process makes. What it raises is a RunError in the others, so that none hangs."""
+    result = error = message = None
     if fabric.is_global_zero:
         try:
             result = function(*arguments)
-        except RunError as raised:
-            error = raised
-    result, error = fabric.broadcast((result, error))
+        except Exception as raised:  # whatever it is: the others wait
+            error, message = raised, str(raised) or type(raised).__name__
+    result, message = fabric.broadcast((result, message))
     if error is not None:
         raise error
+    if message is not None:
+        raise RunError(message)
     return result

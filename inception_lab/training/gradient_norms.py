@@ -30,15 +30,14 @@ def gradients(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, aux_
     if len(images) != len(labels):
         raise ValueError(f"labels must be as many as images ({len(images)}), got {len(labels)}")
     model, maps = _watched(model)
-    total = loss(model(images), labels, aux_weight)
-    stages = {stage: [p for p in getattr(model, stage).parameters() if p.ndim > 1] for stage in maps}
-    stages = {stage: weights for stage, weights in stages.items() if weights}
-    wanted = [[maps[stage], *weights] for stage, weights in stages.items()]
-    found, rows = iter(torch.autograd.grad(total, [tensor for tensors in wanted for tensor in tensors])), {}
-    for stage, tensors in zip(stages, wanted, strict=True):
-        of_map, *of_weights = (next(found) for _ in tensors)
-        # The loss is a mean over the images, so that each image's own gradient is N times its part.
-        rows[stage] = {"map": len(images) ** 0.5 * _norm([of_map]), "weights": _norm(of_weights)}
+    total, rows = loss(model(images), labels, aux_weight), {}
+    for x in maps.values():
+        x.retain_grad()
+    total.backward()
+    for stage, x in maps.items():
+        if weights := [p for p in getattr(model, stage).parameters() if p.ndim > 1]:
+            # The loss is a mean over the images, so that each image's own gradient is N times its part.
+            rows[stage] = {"map": len(images) ** 0.5 * _norm([x]), "weights": _norm(weights)}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stage")
 
 
@@ -67,10 +66,13 @@ def _watched(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor]]:
     if not stages:
         raise ValueError(f"model must have named stages, as GoogLeNet has, got {type(model).__name__}")
     model, maps = copy.deepcopy(model), {}
+    model.zero_grad()
     for stage in stages:
         getattr(model, stage).register_forward_hook(lambda module, x, y, stage=stage: maps.update({stage: y}))
     return model, maps
 
 
 def _norm(tensors: list[torch.Tensor]) -> float:
-    return torch.stack([t.double().square().sum() for t in tensors]).sum().sqrt().item()
+    """The length of all their gradients together."""
+    found = [t.grad.double().square().sum() for t in tensors if t.grad is not None]
+    return torch.stack(found).sum().sqrt().item()

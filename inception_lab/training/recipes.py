@@ -12,7 +12,7 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
@@ -208,50 +208,44 @@ def _parsed(text: str) -> Any:
 
 
 # fmt: off
+# What recipes share: of ours for two cores, of ours for one GPU, and of those for minutes on a large one.
+_laptop = partial(
+    Recipe, network="googlenet-laptop", options={"aux": False}, optimizer="adamw", learning_rate=0.005,
+    schedule="one-cycle", weight_decay=5e-4, decay_all=False, channels_last=True,
+)
+_gpu = partial(
+    Recipe, nesterov=True, schedule="cosine", weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
+    precision="bf16-mixed", channels_last=True,
+)
+_fast = partial(_gpu, batch=512, compile=True, workers=8)  # docs/gpu-runs.md says where their values come from
+
 _RECIPES = (
-    # Ours, made for two cores and about 90 seconds.
-    Recipe("shapes-laptop", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="flip",
-           optimizer="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=4, batch=64,
-           weight_decay=5e-4, decay_all=False, channels_last=True),
+    # About 90 seconds.
+    _laptop("shapes-laptop", train_images=8000, augmentation="flip", warmup_epochs=1, epochs=4),
     # The same network for crops at test time: an object may be cut off, so it takes a little longer.
-    Recipe("shapes-crops", "googlenet-laptop", {"aux": False}, "shapes", 64, train_images=8000, augmentation="crop",
-           smallest_crop=0.5, optimizer="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=1, epochs=5,
-           batch=64, weight_decay=5e-4, decay_all=False, channels_last=True),
-    # Photographs for two cores, in about 20 minutes: the laptop's network, on images enlarged to what it takes.
-    Recipe("cifar10-laptop", "googlenet-laptop", {"aux": False}, "cifar10", 64, augmentation="crop", smallest_crop=0.5,
-           optimizer="adamw", learning_rate=0.005, schedule="one-cycle", warmup_epochs=2, epochs=8, batch=128,
-           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, channels_last=True),
-    # Ours, for any GPU.
-    Recipe("cifar10", "googlenet-bn-32", {}, "cifar10", 32, augmentation="crop", smallest_crop=0.35,
-           learning_rate=0.1, nesterov=True, schedule="cosine", warmup_epochs=2, epochs=60, batch=128,
-           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
-           precision="bf16-mixed", channels_last=True),
-    Recipe("tiny-imagenet", "googlenet-bn-64", {}, "tiny-imagenet", 64, augmentation="crop", smallest_crop=0.25,
-           learning_rate=0.2, nesterov=True, schedule="cosine", warmup_epochs=3, epochs=60, batch=256,
-           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema",
-           precision="bf16-mixed", channels_last=True, checkpoint_every=200),
-    # Ours, for minutes on one large GPU: docs/gpu-runs.md says where their values come from.
-    Recipe("cifar10-fast", "googlenet-bn-32", {"aux": False, "dropout": 0.0}, "cifar10", 32, augmentation="shift",
-           cutout=12, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=30, batch=512,
-           weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.995,
-           precision="bf16-mixed", channels_last=True, compile=True, workers=8),
-    Recipe("cifar10-uva", "googlenet-uva", {}, "cifar10", 32, augmentation="shift", learning_rate=0.2, nesterov=True,
-           schedule="cosine", warmup_epochs=5, epochs=100, batch=512, weight_decay=5e-4, decay_all=False,
-           averaging="ema", average_decay=0.995, precision="bf16-mixed", channels_last=True, compile=True, workers=8),
-    Recipe("tiny-imagenet-224", "googlenet-bn", {}, "tiny-imagenet", 224, memory_size=64, augmentation="crop",
-           smallest_crop=0.25, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=3, epochs=40,
-           batch=512, weight_decay=5e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.998,
-           precision="bf16-mixed", channels_last=True, compile=True, workers=8),
+    _laptop("shapes-crops", train_images=8000, augmentation="crop", smallest_crop=0.5, warmup_epochs=1, epochs=5),
+    # Photographs, in about 20 minutes: images enlarged to what the network takes.
+    _laptop("cifar10-laptop", data="cifar10", augmentation="crop", smallest_crop=0.5, warmup_epochs=2, epochs=8,
+            batch=128, label_smoothing=0.1),
+    _gpu("cifar10", "googlenet-bn-32", {}, "cifar10", 32, augmentation="crop", smallest_crop=0.35, learning_rate=0.1,
+         warmup_epochs=2, epochs=60, batch=128),
+    _gpu("tiny-imagenet", "googlenet-bn-64", {}, "tiny-imagenet", 64, augmentation="crop", smallest_crop=0.25,
+         learning_rate=0.2, warmup_epochs=3, epochs=60, batch=256, checkpoint_every=200),
+    _fast("cifar10-fast", "googlenet-bn-32", {"aux": False, "dropout": 0.0}, "cifar10", 32, augmentation="shift",
+          cutout=12, learning_rate=0.4, warmup_epochs=5, epochs=30, average_decay=0.995),
+    _fast("cifar10-uva", "googlenet-uva", {}, "cifar10", 32, augmentation="shift", learning_rate=0.2, warmup_epochs=5,
+          epochs=100, label_smoothing=0.0, average_decay=0.995),
+    _fast("tiny-imagenet-224", "googlenet-bn", {}, "tiny-imagenet", 224, memory_size=64, augmentation="crop",
+          smallest_crop=0.25, learning_rate=0.4, warmup_epochs=3, epochs=40, average_decay=0.998),
     # The paper's: PAPER says where each value comes from.
     Recipe("imagenet-2014", "googlenet", {}, "imagenet", 224, in_memory=False, augmentation="paper",
            smallest_crop=0.08, learning_rate=0.01, momentum=0.9, schedule="paper", epochs=250, batch=32, aux_weight=0.3,
            weight_decay=2e-4, averaging="polyak", average_from=240, workers=8, checkpoint_every=2000),
     # 0.1 a 256 images, 5 epochs of warm-up, weight decay: Goyal et al. 2017, arXiv:1706.02677. Cosine, no decay of
     # biases: He et al. 2018, arXiv:1812.01187. Smoothing, averages: Szegedy et al. 2015, arXiv:1512.00567. Rest ours.
-    Recipe("imagenet-modern", "googlenet-bn", {}, "imagenet", 224, in_memory=False, augmentation="crop",
-           smallest_crop=0.08, learning_rate=0.4, nesterov=True, schedule="cosine", warmup_epochs=5, epochs=90,
-           batch=1024, weight_decay=1e-4, decay_all=False, label_smoothing=0.1, averaging="ema", average_decay=0.9999,
-           precision="bf16-mixed", channels_last=True, compile=True, workers=12, checkpoint_every=250),
+    _gpu("imagenet-modern", "googlenet-bn", {}, "imagenet", 224, in_memory=False, augmentation="crop",
+         smallest_crop=0.08, learning_rate=0.4, warmup_epochs=5, epochs=90, batch=1024, weight_decay=1e-4,
+         average_decay=0.9999, compile=True, workers=12, checkpoint_every=250),
 )
 # fmt: on
 RECIPES = {recipe.name: recipe for recipe in _RECIPES}

@@ -1,8 +1,5 @@
 """Training: the loop, its three losses, and a run that can be killed at any moment and resumed.
 
-    metrics = train("shapes-laptop")                                    # in the folder runs/shapes-laptop
-    metrics = train(RECIPES["cifar10"], "runs/second", resume=True)
-
 `plain` has the same training as one short script. Device, precision and several processes are Lightning Fabric's:
 `train(..., devices=4)` starts the same program three more times, and under torchrun the processes that it started
 are used.
@@ -87,8 +84,9 @@ class Trainer:
         self.batches = Batches(recipe, data, fabric.device, fabric.global_rank, fabric.world_size)
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
         self.clock = Clock(fabric.device)
-        self.mean_loss = MeanMetric(nan_strategy="disable").to(fabric.device)  # both of this epoch
+        self.mean_loss = MeanMetric(nan_strategy="disable").to(fabric.device)
         self.top1 = accuracy(len(data.classes)).to(fabric.device)
+        self.metrics = {"loss": self.mean_loss, "top1": self.top1}  # both of this epoch
         self.step, self.history = 0, list[Epoch]()
         self.saved: int | None = None  # the step of the last checkpoint
         self.unread: list[torch.Tensor] = []  # losses on the device that nobody has looked at yet
@@ -230,8 +228,8 @@ class Trainer:
         )
         self.history.append(row)
         self.clock = Clock(self.fabric.device)
-        self.mean_loss.reset()
-        self.top1.reset()
+        for metric in self.metrics.values():
+            metric.reset()
         on_rank_zero(self.fabric, self.folder.write_history, self.history)  # killed here, it is written again
         self.save()
         self.progress.end_epoch(row)
@@ -262,7 +260,7 @@ class Trainer:
         tensors = checkpoints.pack(self.model, self.optimizer, average)
         if not all(t.isfinite().all() for t in tensors.values()):
             self.stop("a weight is not finite after the update", self.step)
-        for name, metric in {"loss": self.mean_loss, "top1": self.top1}.items():
+        for name, metric in self.metrics.items():
             with metric.sync_context():  # summed over the processes
                 tensors |= {f"metrics.{name}.{key}": getattr(metric, key).clone() for key in metric.metric_state}
         state = {
@@ -279,8 +277,7 @@ class Trainer:
     def restore(self, tensors: dict[str, torch.Tensor], state: dict) -> None:
         """Go to the place in the run that a checkpoint holds."""
         average, place = self.average.model if self.average else None, from_dict(State, state)
-        metrics = {"loss": self.mean_loss, "top1": self.top1}
-        sums = {f"metrics.{name}.{key}": (m, key) for name, m in metrics.items() for key in m.metric_state}
+        sums = {f"metrics.{name}.{key}": (m, key) for name, m in self.metrics.items() for key in m.metric_state}
         if missing := sums.keys() - tensors.keys():
             raise RunError(f"the checkpoint has no {', '.join(sorted(missing))}")
         checkpoints.unpack(tensors, self.model, self.optimizer, average)

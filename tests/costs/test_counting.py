@@ -315,6 +315,28 @@ def test_a_wrong_argument_is_named_with_what_would_work(model, size, message):
         count(model, size)
 
 
+class Branches(nn.Module):
+    """Its first layer in the order of registration is not the one that reads the image."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.head, self.stem = nn.Conv2d(8, 4, 1), nn.Conv2d(channels, 8, 5)
+
+    def forward(self, x):
+        return self.head(self.stem(x))
+
+
+def test_the_channels_of_the_layer_that_reads_the_image_are_told():
+    with pytest.raises(ValueError, match="input_size must have 3 channels for Branches, got 1 "):
+        count(Branches(3), (1, 16, 16))
+    with pytest.raises(ValueError, match="input_size must have 1 channels for Branches, got 3 "):
+        count(Branches(1), 16)
+    with pytest.raises(ValueError, match="input_size 4×4 does not fit Branches: .*; 224×224 works"):
+        count(Branches(3), 4)
+    with pytest.raises(ValueError, match="input_size 3×4×4 does not fit Branches: .*; 1×224×224 works"):
+        count(Branches(1), 4)
+
+
 def test_sizes_from_numpy_are_whole_numbers():
     assert count(nn.Conv2d(3, 4, 1), np.int64(8)).macs == count(nn.Conv2d(3, 4, 1), (3, 8, 8)).macs
 

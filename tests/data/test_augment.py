@@ -169,7 +169,8 @@ def test_whole_patches_agree_with_torchvision(photographs, as_floats, mean_level
     augmentation = Augmentation(96, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.4))
     boxes, flips = draw_boxes(16, 64, 64, (0.08, 1), (3 / 4, 4 / 3), seeded(4)), torch.arange(16) < 8
     factors, order = augment.draw_distortions(16, 0.5, seeded(5))
-    ours = augmentation._make(photographs, boxes, flips, factors, order)
+    nothing = torch.zeros(16, 2, dtype=torch.int64)
+    ours = augmentation.apply(photographs, augment.Draws(nothing, boxes, flips, factors, order, nothing))
     functions = F.adjust_brightness, F.adjust_contrast, F.adjust_saturation
     levels = []
     for i, image in enumerate(photographs):

@@ -231,6 +231,26 @@ def test_what_the_course_made_is_no_class(tree, files):
     assert both(tree) == before
 
 
+@pytest.mark.parametrize("name", ["recipe.json", "metrics.json"])
+@pytest.mark.parametrize("place", ["", "below/"])
+def test_a_note_beside_photographs_makes_no_run_folder(tree, name, place):
+    (tree / "pie" / place).mkdir(parents=True)
+    for i in range(4):
+        save(tree / "pie" / f"{place}{i}.png")
+    (tree / "pie" / name).write_text('{"name": "apple pie", "minutes": 40}')
+    classes, train, val = both(tree)
+    assert classes == ["ant", "bee", "pie"] and sum(path.name.endswith("png") for path, _ in train + val) == 24
+
+
+def test_a_figure_that_somebody_puts_into_a_run_folder_makes_no_class_of_it(tree):
+    before = both(tree)
+    (tree / "runs" / "one").mkdir(parents=True)
+    for name in ("recipe.json", "environment.json"):
+        (tree / "runs" / "one" / name).write_text("{}")
+    save(tree / "runs" / "one" / "curve.png")
+    assert both(tree) == before
+
+
 def test_the_folder_of_the_courses_data_is_no_class(tree, monkeypatch):
     before = both(tree)
     monkeypatch.setattr("inception_lab.common.files.data_folder", lambda: tree / "data")

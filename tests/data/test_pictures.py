@@ -5,6 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from inception_lab.data.pictures import photograph, read_rgb
@@ -122,6 +123,22 @@ def test_the_transparent_color_of_a_png_is_white_at_every_depth(tmp_path, bits):
     colors = np.array([[[10, 200, 3], [0, 0, 0], [3, 200, 10]]]) * (256 if bits == 16 else 1)
     pixels = rgb(png(tmp_path / "key.png", colors, bits, 2, colors[0, 0]))[0]
     assert pixels.tolist() == [[255, 255, 255], [0, 0, 0], [3, 200, 10]]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e4m3fn, torch.float32, torch.float64])
+def test_floats_of_every_precision_are_read(dtype):
+    values = torch.tensor([0.0, 0.25, 0.5, 1.0]).expand(3, 2, 4)
+    found = photograph(values.to(dtype).requires_grad_(dtype != torch.float8_e4m3fn))
+    assert torch.equal(found, photograph(values)) and (found[0] * 255).round()[0, 0].tolist() == [0, 64, 128, 255]
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.rand(3, 4, 4).to_sparse(), torch.empty(3, 4, 4, device="meta"), torch.rand(3, 4, 4, dtype=torch.complex64)],
+)
+def test_a_tensor_without_readable_numbers_is_refused(tensor):
+    with pytest.raises(ValueError, match="source must be"):
+        photograph(tensor)
 
 
 # --- bounds of memory ---------------------------------------------------------------------------------------

@@ -487,6 +487,24 @@ def test_the_command_trains_and_compares(known, capsys):
     ]
 
 
+@pytest.mark.parametrize(
+    "scale, ends", [("ratio", "no verdict: errors are compared as ratios"), ("points", "clear, p = ")]
+)
+def test_the_scale_is_the_studys_whatever_comes_out(known, monkeypatch, capsys, scale, ends):
+    monkeypatch.setitem(STUDIES, "tiny-shapes", replace(SHAPES, scale=scale))
+    frame = pd.DataFrame([("a", i, 1, 1, i / 10) for i in range(5)] + [("b", i, 1, 1, 2 + i / 7) for i in range(5)])
+    frame.columns = ["arm", "seed", "parameters", "macs", "val_top1_error"]  # one error of the first arm is 0
+    monkeypatch.setattr("inception_lab.evaluation.run_study", lambda *_, **__: frame)
+    assert cli.main(["study", "tiny-shapes"]) == 0
+    out = capsys.readouterr().out
+    assert ends in out.splitlines()[-1] and ("ratio" in out) == (scale == "ratio") and "0.20" in out
+
+
+def test_a_scale_is_one_of_two():
+    with pytest.raises(ValueError, match="scale must be one of 'ratio', 'points', got 'log'"):
+        replace(TINY, scale="log")
+
+
 def test_the_command_runs_a_part_at_small_scale(known, capsys):
     small = ["--seeds", "2", "--arms", "plain", "--set", "train_images=32", "--set", "options.aux=false"]
     assert cli.main(["study", "tiny-shapes", *small, "--out", "small/live.csv", "--runs", "folders"]) == 0
