@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import notebooks
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "ARCHITECTURE.md"
 LIBRARY = ROOT / "inception_lab"
@@ -53,13 +55,13 @@ def lines_table() -> str:
 def notebooks_table() -> str:
     """A Markdown table of `imported_names`, one row per notebook."""
     rows = ["| notebook | public names |", "|---|---|"]
-    for notebook in sorted((ROOT / "notebooks").rglob("*.ipynb")):
+    for notebook in notebooks.course(ROOT / "notebooks"):
         modules = imported_names(notebook)
         parts = [
             f"{module.removeprefix('inception_lab.').replace('inception_lab', '')}: {', '.join(names)}".lstrip(": ")
             for module, names in modules.items()
         ]
-        rows.append(f"| {notebook.stem} | {'; '.join(parts)} |")
+        rows.append(f"| {notebook.relative_to(ROOT / 'notebooks').with_suffix('')} | {'; '.join(parts)} |")
     return "\n".join(rows)
 
 

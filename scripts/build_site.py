@@ -26,6 +26,7 @@ from inception_lab.common import console, files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
+import notebooks  # noqa: E402
 from exercises import generate, write_course  # noqa: E402
 
 BUILD, EXPLORER = ROOT / "build" / "site", ROOT / "build" / "explorer"
@@ -62,8 +63,8 @@ def for_site(notebook):
 
 def links_for_site(text: str) -> str:
     """Markdown with its links as the site has them: the pages of docs lie at the top, and data are not on the site."""
-    text = re.sub(r"\]\(\.\./docs/", "](../", text)
-    return re.sub(r"\[([^\]]+)\]\(\.\./(?:data|tests|benchmarks|inception_lab|scripts)\b[^)]*\)", r"\1", text)
+    text = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
+    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?:data|tests|benchmarks|inception_lab|scripts)\b[^)]*\)", r"\1", text)
 
 
 def html_of(name, state):
@@ -81,10 +82,11 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("slides", "__pycache__"))
     with tempfile.TemporaryDirectory() as course:
         exercises = generate(Path(course), write_course(Path(course))).values()
-        for folder, paths in [("notebooks", (ROOT / "notebooks").glob("*.ipynb")), ("exercises", exercises)]:
-            (source / folder).mkdir()
-            for path in paths:
-                nbformat.write(for_site(nbformat.read(path, as_version=4)), source / folder / path.name)
+        pages = {path: path.relative_to(ROOT) for path in notebooks.course(ROOT / "notebooks")}
+        pages |= {path: Path("exercises", path.name) for path in exercises}
+        for path, page in pages.items():
+            (source / page).parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(for_site(nbformat.read(path, as_version=4)), source / page)
     for page in source.glob("*.md"):
         text = re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", page.read_text(encoding="utf-8"))
         page.write_text(links_for_site(text), encoding="utf-8")

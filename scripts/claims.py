@@ -75,7 +75,9 @@ def overview(table=None) -> str:
     lines = ["| claim | verdict | figure | what it is, and the condition | notebook |", "|---|---|---|---|---|"]
     for row in table.itertuples():
         said = f"{row.meaning}; {row.condition}" if row.condition and row.meaning else row.meaning or row.condition
-        link = f"[{row.notebook[:2]}](notebooks/{row.notebook}.ipynb)" if row.notebook else ""
+        name = row.notebook.removeprefix("deeper/")
+        label = name[:2] if name == row.notebook else name.replace("_", " ")
+        link = f"[{label}](notebooks/{row.notebook}.ipynb)" if row.notebook else ""
         cells = (row.claim, row.verdict, row.figure, said, link)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"

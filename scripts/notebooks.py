@@ -21,6 +21,12 @@ from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ROW = "{:<40} {:>5} {:>8}  {}"
+NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it: inception-lab pretrained googlenet)"
+
+
+def course(folder=NOTEBOOKS):
+    """The notebooks of the course, in order: those of the folder, then those of the folders in it, as deeper/."""
+    return sorted([*folder.glob("*.ipynb"), *folder.glob("[!.]*/*.ipynb")])
 
 
 def execute(path, timeout):
@@ -85,9 +91,24 @@ def measures_time(path):
         return False
 
 
+def needs_weights(path):
+    """Whether a notebook has cells in which the published GoogLeNet speaks, and its weights are not at hand."""
+    try:
+        cells = nbformat.read(path, as_version=4).cells
+    except Exception:  # `execute` will say what is wrong with the file
+        return False
+    if not any("published" in cell.metadata.get("tags", []) for cell in cells):
+        return False
+    from inception_lab import hub  # here: it takes seconds, and most runs do not need it
+
+    return hub.where() is None
+
+
 def run(path, timeout, keep):
     """Execute a notebook, and store its outputs if `keep` and it succeeds. Returns its row, and whether it did."""
     start = time.perf_counter()
+    if keep and needs_weights(path):
+        return ROW.format(path.name, 0, "0.0", NO_WEIGHTS), False
     notebook, cells, failure = execute(path.resolve(), timeout)
     if keep and not failure:
         save(notebook, path)
@@ -110,7 +131,7 @@ def main(arguments=None):
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     os.environ |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-    paths = options.notebooks or sorted([*NOTEBOOKS.glob("*.ipynb"), *NOTEBOOKS.glob("[!.]*/*.ipynb")])
+    paths = options.notebooks or course()
     timed = [path for path in paths if measures_time(path)]
     untimed = [path for path in paths if path not in timed]
     failures = 0

@@ -6,7 +6,7 @@ Augmentation(224)(images), evaluation_crops(images, 144)
 
 from inception_lab.data import datasets
 from inception_lab.data.augment import Augmentation, crop_and_resize, distort, draw_boxes
-from inception_lab.data.crops import evaluation_crops
+from inception_lab.data.crops import center_view, evaluation_crops
 from inception_lab.data.datasets import InMemory, Part, digest, in_memory, load
 from inception_lab.data.folders import Folder
 from inception_lab.data.images import ImageSet
@@ -20,6 +20,7 @@ __all__ = [
     "InMemory",
     "Part",
     "Shapes",
+    "center_view",
     "crop_and_resize",
     "datasets",
     "digest",

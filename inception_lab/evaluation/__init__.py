@@ -5,9 +5,10 @@ compare(read_study("kernels"))
 """
 
 from inception_lab.common.statistics import holm
+from inception_lab.evaluation.answers import Answers, recorded_answers
 from inception_lab.evaluation.comparison import compare, together, verdicts
 from inception_lab.evaluation.inference import predict
-from inception_lab.evaluation.predictions import Predictions, average, ladder, mcnemar
+from inception_lab.evaluation.predictions import Predictions, average, ladder, mcnemar, paired
 from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.evaluation.study_run import run_study
@@ -16,6 +17,7 @@ from inception_lab.evaluation.study_table import OBJECT_SCALES, read_study
 __all__ = [
     "OBJECT_SCALES",
     "STUDIES",
+    "Answers",
     "Predictions",
     "Study",
     "average",
@@ -23,8 +25,10 @@ __all__ = [
     "holm",
     "ladder",
     "mcnemar",
+    "paired",
     "predict",
     "read_study",
+    "recorded_answers",
     "recorded_predictions",
     "recorded_run",
     "recorded_runs",

@@ -16,9 +16,11 @@ from itertools import combinations
 from math import comb
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import binomtest
+from numpy.typing import ArrayLike
+from scipy.stats import binomtest, norm
 
 from inception_lab.common.checks import check_whole
 
@@ -194,28 +196,43 @@ def ladder(predictions: Iterable[Predictions], most: int = 100, seed: int = 0) -
     return table
 
 
-class McNemar(NamedTuple):
-    """Two networks on the same images: what only one of them gets wrong, and how surprising that is."""
+class Paired(NamedTuple):
+    """Two networks or settings on the same images: what only one of them gets wrong, and how surprising that is."""
 
     only_first: int  # images that only the first gets wrong
     only_second: int
-    points: float  # top-1 error of the second minus the first's
+    points: float  # error of the second minus the first's, in per cent
     p: float  # two-sided and exact: of as uneven a split, or more, by tosses of a fair coin
+    low: float  # this and `high`: the 95 % interval of `points`
+    high: float
 
 
-def mcnemar(first: Predictions, second: Predictions) -> McNemar:
-    """Whether two networks differ by more than the choice of images explains (McNemar 1947).
+def mcnemar(first: Predictions, second: Predictions) -> Paired:
+    """Whether two networks differ by more than the choice of images explains, in their top-1 error: see `paired`.
 
-    Images that both get right or both get wrong say nothing. Of the others, equal networks would miss as many each,
-    as by tosses of a coin. It tests these two networks: other trainings of the same recipe would differ as well.
-
-    Raises ValueError for predictions of other images.
+    It tests these two networks: other trainings of the same recipe would differ as well. Raises ValueError for
+    predictions of other images.
     """
     check_same([first, second], "data", "classes", "labels")
-    wrong, other = (p.predicted != p.labels for p in (first, second))
-    a, b = int((wrong & ~other).sum()), int((other & ~wrong).sum())
-    p = binomtest(a, a + b).pvalue if a + b else 1.0
-    return McNemar(a, b, 100 * (b - a) / len(first.labels), float(p))
+    return paired(first.predicted != first.labels, second.predicted != second.labels)
+
+
+def paired(wrong: ArrayLike, other: ArrayLike) -> Paired:
+    """Which images are wrong, bool (N,), with two networks or in two settings (McNemar 1947).
+
+    Images that both get right or both get wrong say nothing. Of the others, equal networks would miss as many each,
+    as by tosses of a coin. The interval is Bonett and Price's (2012, doi 10.3102/1076998611411915): Wald's, with one
+    more image that only the first gets wrong, and one that only the second does. Raises ValueError where the numbers of
+    images differ.
+    """
+    wrong, other = np.asarray(wrong, bool), np.asarray(other, bool)
+    if wrong.shape != other.shape or wrong.ndim != 1 or not len(wrong):
+        raise ValueError(f"wrong and other must be of the same images, got shapes {wrong.shape} and {other.shape}")
+    a, b, n = int((wrong & ~other).sum()), int((other & ~wrong).sum()), len(wrong)
+    p = float(binomtest(a, a + b).pvalue) if a + b else 1.0
+    middle = (b - a) / (n + 2)
+    half = norm.ppf(0.975) * (((a + b + 2) / (n + 2) - middle**2) / (n + 2)) ** 0.5
+    return Paired(a, b, 100 * (b - a) / n, p, 100 * float(middle - half), 100 * float(middle + half))
 
 
 def choose(things: list, n: int, most: int, seed: int = 0) -> list[tuple]:

@@ -3,6 +3,8 @@
 import architecture
 import pytest
 
+import notebooks
+
 PAGE = architecture.PAGE.read_text(encoding="utf-8")
 
 
@@ -30,7 +32,7 @@ def test_every_package_is_drawn_and_described():
 
 def test_what_notebooks_import_is_stated_and_public():
     assert architecture.notebooks_table() in PAGE, "run python scripts/architecture.py"
-    for notebook in (architecture.ROOT / "notebooks").rglob("*.ipynb"):
+    for notebook in notebooks.course():
         for module in architecture.imported_names(notebook):
             assert module.count(".") <= 1, f"{notebook.stem} imports from {module}, which is no package"
 

@@ -36,6 +36,13 @@ def test_the_table_has_a_row_a_claim():
         assert row.startswith(f"| {claim.claim} | {claim.verdict} | {claim.figure} | ") and row.count("|") == 6
 
 
+def test_a_row_names_its_notebook_also_in_a_folder():
+    table = LEDGER.iloc[:2].assign(notebook=["04_of_the_course", "deeper/one_question"])
+    first, second = claims.overview(table).splitlines()[2:]
+    assert first.endswith("| [04](notebooks/04_of_the_course.ipynb) |")
+    assert second.endswith("| [one question](notebooks/deeper/one_question.ipynb) |")
+
+
 def test_a_readme_without_the_marks_is_refused():
     with pytest.raises(ValueError, match="readme must hold the marks"):
         claims.with_overview("# A course\n")

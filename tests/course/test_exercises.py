@@ -16,6 +16,7 @@ import torch
 from nbgrader.api import Gradebook
 from nbgrader.utils import compute_checksum
 
+import notebooks
 from inception_lab.exercises import draw, expect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -510,15 +511,20 @@ def test_a_slip_is_told():
 
 # --- Colab --------------------------------------------------------------------------------------------------
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.course()
 
 
 def colab_cells():
-    """The cell for Colab of each notebook, the second of its cells."""
+    """The cell for Colab of each notebook, the second of its cells, without the folder that it goes to."""
     paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
-    seconds = [nbformat.read(path, as_version=4).cells[1] for path in paths]
-    assert all("colab" in cell.metadata.get("tags", []) for cell in seconds)
-    return {cell.source for cell in seconds}
+    found = set()
+    for path in paths:
+        cell = nbformat.read(path, as_version=4).cells[1]
+        assert "colab" in cell.metadata.get("tags", [])
+        folder = path.parent.relative_to(ROOT).as_posix() if path in NOTEBOOKS else "notebooks"
+        assert cell.source.endswith(f"/content/course/{folder}"), path
+        found.add(cell.source.removesuffix(folder))
+    return found
 
 
 def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):

@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from PIL import Image, ImageDraw
 
+import notebooks
+
 ROOT = Path(__file__).resolve().parents[2]
 
 DRAW = """
@@ -105,7 +107,7 @@ def of_the_root():
     return module
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks.course(), ids=lambda path: path.stem)
 def test_each_stored_picture_bears_compression_and_no_red_square(of_the_root, path):
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     for picture in of_the_root.pictures([output for cell in cells for output in cell.outputs]):

@@ -7,8 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import notebooks
+
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.course()
 
 # What is no statement of a quantity: code, formulas, link targets, tags of HTML, arXiv identifiers.
 NO_PROSE = re.compile(

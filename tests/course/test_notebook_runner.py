@@ -8,6 +8,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+import notebooks
+
 RUNNER = Path(__file__).parents[2] / "scripts" / "notebooks.py"
 
 
@@ -110,3 +112,25 @@ def test_a_broken_file_and_a_slow_cell_are_failures(tmp_path):
     assert "failed before the first cell: NotJSONError" in first
     assert "failed in [2]: CellTimeoutError" in second
     assert result.returncode == 1
+
+
+def test_the_course_has_folders_of_notebooks_and_no_hidden_ones(tmp_path):
+    names = ["00_first.ipynb", "deeper/what.ipynb", ".ipynb_checkpoints/00_first.ipynb"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert notebooks.course(tmp_path) == [tmp_path / name for name in names[:2]]
+
+
+def test_without_the_published_weights_their_outputs_are_not_overwritten(tmp_path, monkeypatch):
+    """The network that stands in would otherwise be stored under a text about another one."""
+    path = write(tmp_path / "speaks.ipynb", "1 + 1")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[0].metadata["tags"] = ["published"]
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    monkeypatch.setenv("INCEPTION_LAB_WEIGHTS", "off")
+    result = run("--save", path)
+    assert (result.returncode, path.read_bytes()) == (1, before)
+    assert "inception-lab pretrained googlenet" in result.stdout
+    assert run(path).returncode == 0  # nothing is stored without --save

@@ -17,9 +17,10 @@ import yaml
 from quick import QUICK
 
 import inception_lab
+import notebooks
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.course()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -216,7 +217,8 @@ def test_readme_names_only_make_targets_that_exist():
 
 def test_readme_lists_exactly_the_notebooks_that_exist():
     assert NOTEBOOKS
-    assert sorted(set(re.findall(r"\(notebooks/(\w+\.ipynb)\)", README))) == [path.name for path in NOTEBOOKS]
+    listed = set(re.findall(r"\((notebooks/[\w/]+\.ipynb)\)", README))
+    assert listed == {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS}
 
 
 def test_readme_links_to_files_that_exist():

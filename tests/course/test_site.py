@@ -10,8 +10,10 @@ from urllib.parse import unquote, urldefrag
 import nbformat
 import pytest
 
+import notebooks
+
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.course()
 ASSIGNMENTS = sorted((ROOT / "exercises").glob("*.ipynb"))
 
 spec = importlib.util.spec_from_file_location("build_site", ROOT / "scripts" / "build_site.py")
@@ -62,7 +64,7 @@ def pages(site):
 
 
 def test_the_site_has_a_page_for_everything(pages):
-    names = {f"notebooks/{path.stem}.html" for path in NOTEBOOKS}
+    names = {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in NOTEBOOKS}
     names |= {f"exercises/{path.stem}.html" for path in ASSIGNMENTS}
     names |= {
         "teaching.html",
@@ -251,3 +253,8 @@ def test_the_site_can_be_used_with_the_keyboard_alone(site, browser):
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.parentElement.open")
     page.close()
+
+
+def test_links_hold_from_folders_of_notebooks_too():
+    text = "[a](../docs/teaching.md), [b](../../docs/weights.md), [c](../../data/lens/README.md), [d](../08.ipynb)"
+    assert script.links_for_site(text) == "[a](../teaching.md), [b](../../weights.md), c, [d](../08.ipynb)"

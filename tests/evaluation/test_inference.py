@@ -20,7 +20,7 @@ from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.evaluation import inference
 from inception_lab.evaluation.inference import predict
-from inception_lab.evaluation.predictions import Predictions, average, choose, ladder, mcnemar
+from inception_lab.evaluation.predictions import Predictions, average, choose, ladder, mcnemar, paired
 from inception_lab.training.trainer import train
 from inception_lab.training.weights import load_model
 
@@ -572,3 +572,20 @@ def test_mcnemar_counts_what_only_one_gets_wrong():
     assert mcnemar(second, first).p == found.p and mcnemar(first, first)[:4] == (0, 0, 0.0, 1.0)
     with pytest.raises(ValueError, match="differ in data"):
         mcnemar(first, make([right] * 20, [0] * 20, data="others"))
+
+
+def test_the_interval_of_a_paired_difference_holds_the_truth_as_often_as_it_says():
+    rng, n, only_first, only_second = np.random.default_rng(0), 300, 0.06, 0.02
+    held = []
+    for _ in range(1000):
+        u = rng.random(n)
+        found = paired(u < only_first, (only_first <= u) & (u < only_first + only_second))
+        assert found.points == pytest.approx(100 * (found.only_second - found.only_first) / n)
+        held.append(found.low <= 100 * (only_second - only_first) <= found.high)
+    assert 0.94 <= np.mean(held) <= 0.97
+
+
+@pytest.mark.parametrize("first, second", [([True, False], [True]), ([], []), ([[True]], [[True]])])
+def test_different_images_are_no_pairs(first, second):
+    with pytest.raises(ValueError, match="wrong and other must be of the same images"):
+        paired(first, second)
