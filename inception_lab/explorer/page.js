@@ -271,7 +271,7 @@ function describe(stage, index, details) {
   if (!dead && details.patches) pictures.append(patches(stage, index, details));
   if (details.photographs) pictures.append(words(stage, index, details));
   parts.push(pictures);
-  if (details.least) parts.push(least(stage, index, details));
+  if (!dead && details.least) parts.push(least(stage, index, details));
   parts.push(...wires(stage, index, details));
   if (!dead && details.tuning) parts.push(tuning(stage, index, details));
   return parts;
@@ -316,7 +316,7 @@ function patches(stage, index, details) {
 const at = (low, high) => (high - low <= run.size ? 50 : Math.min(Math.max((50 * (low + high)) / run.size, 0), 100));
 
 function least(stage, index, details) {
-  const list = element("ol", { class: "patches least" });
+  const list = element("ol", { class: "least" });
   const rows = details.least[index], chunk = Math.floor(index / run.chunk);
   rows.forEach((image, rank) => {
     const text = `Image ${image.image}: ${run.classes[image.class] ?? ""}, ${number(image.value)} before the ReLU`;
@@ -354,7 +354,7 @@ function wires(stage, index, details) {
 
 function wired(kind, title, rows, other, name) {
   if (!rows.length) return null;
-  const list = element("ol", { class: `inputs ${kind}` });
+  const list = element("ol", { class: `wires ${kind}` });
   const largest = Math.max(...rows.map((r) => r.excites + r.inhibits)) || 1;
   for (const wire of rows) {
     const text = `excites ${number(wire.excites)}, inhibits ${number(wire.inhibits)}`;
