@@ -138,7 +138,9 @@ class Entry:
     map: int
     dead: list[int]
     classes: list[int]  # of each unit, the most frequent class among its patches
-    reached: list[float] = field(default_factory=list)  # of the units optimized so far: the activation of their image
+    reached: list[float | None] = field(
+        default_factory=list
+    )  # of the units so far, that of their image; None: no image
 
 
 @dataclass(kw_only=True)
@@ -249,8 +251,8 @@ class Exploration:
         units = sum(stage.units for stage in stages)
         with tqdm(total=units, desc="patches", unit=" units", disable=not progress) as bar:
             for stage in stages:
-                seen = [[kind[path] for path in stage.paths] for kind in (found, least)]
-                self._write_stage(stage, *seen, curves, deviations, bar)
+                most, lowest = ([kind[path] for path in stage.paths] for kind in (found, least))
+                self._write_stage(stage, most, lowest, curves, deviations, bar)
 
     def _reader(self, stage: Stage) -> Stage | None:
         """The stage that reads another; none reads the classes."""
@@ -289,8 +291,8 @@ class Exploration:
             }
         parts = measure.strongest_inputs(self.network, stage, deviations[stage.source])
         inputs = [row for part in parts for row in measure.describe_inputs(part)]
-        after, outputs = self._reader(stage), []
-        if after:
+        outputs: list[list[Wire]] = []
+        if after := self._reader(stage):
             outputs = measure.describe_outputs(*measure.strengths(self.network, after, deviations[after.source]))
         details = Details(patches, lowest, tuning, inputs, outputs)
         page.write_script(self.out / "data" / f"{stage.name}.js", "stage", stage.name, details)

@@ -88,8 +88,8 @@ def least_images(network: Network, data: InMemory, names: list[str], k: int = LE
     least = {}
     for name, parts in found.items():
         answers = torch.cat(parts).float().T.cpu()
-        values, numbers = answers.topk(min(k, answers.shape[1]), largest=False)
-        least[name] = TopPatches(CLASSES, values, numbers, torch.zeros_like(numbers), torch.zeros_like(numbers))
+        lowest, numbers = answers.topk(min(k, answers.shape[1]), largest=False)
+        least[name] = TopPatches(CLASSES, lowest, numbers, torch.zeros_like(numbers), torch.zeros_like(numbers))
     return least
 
 
