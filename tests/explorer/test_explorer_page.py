@@ -400,7 +400,7 @@ def test_a_patch_is_marked_where_its_unit_fires_and_the_least_exciting_images_ar
         wanted = [
             50.0 if b - a <= state["size"] else 50 * (a + b) / state["size"] for a, b in ((left, right), (top, bottom))
         ]
-        assert style == pytest.approx([min(max(w, 0), 100) for w in wanted])
+        assert style == pytest.approx([min(max(w, 0), 100) for w in wanted], abs=0.01)
     assert tab.locator(".least li").count() == len(data["least"][unit]) == 3
 
 

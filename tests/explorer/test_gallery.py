@@ -41,11 +41,11 @@ def images():
 
 @pytest.fixture(scope="module")
 def recorded(network, images, tmp_path_factory):
-    """A gallery of 8 units of each path, in which the rest is still missing."""
+    """A gallery in which the units of one path are still missing."""
     work, out = tmp_path_factory.mktemp("work"), tmp_path_factory.mktemp("recorded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "CHUNK", 8)
-        gallery.optimize(network, work, **HOW, most=8)
+        gallery.optimize(network, work, **HOW, most=7)
         gallery.measure(network, images, work)
         gallery.pack(network, work, out)
     return work, out
