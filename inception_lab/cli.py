@@ -87,7 +87,7 @@ NODES = option("--nodes", type=int, default=1, metavar="N", help="machines (defa
 NO_STORE = flag("--no-store", "store nothing, and use nothing that was stored", dest="store")
 NO_WEIGHTS = flag("--no-weights", "leave the weights out, to save space", dest="weights")
 NOTE = option("--note", default="", metavar="TEXT", help='of the data, such as "JPEG copy"')
-OUT_PAGE = option("--out", required=True, metavar="DIR", help="the folder of the page; open its index.html")
+OUT_PAGE = option("--out", metavar="DIR", help="the folder of the page (default: units-NAME)")
 OUT_RUN = option("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
 OUT_STUDY = option("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
 OUT_TABLE = option("--out", metavar="CSV", help="write the table there too")
@@ -96,6 +96,9 @@ QUIET = flag("--quiet", "show no progress", dest="progress")
 RECIPE = option("recipe", nargs="?", metavar="RECIPE", help="its name, or a recipe.json; without one, all are listed")
 RESUME = flag("--resume", "go on from the last checkpoint, if there is one")
 RUN = option("run", metavar="RUN", help="a run folder")
+RUN_OR_PUBLISHED = option(
+    "run", nargs="?", default="googlenet", metavar="RUN", help="a run folder (default: googlenet)"
+)
 RUNS = option("runs", nargs="+", metavar="RUN", help="run folders")
 RUN_FOLDERS = option("--runs", metavar="DIR", help="the folder of run folders (default: runs/studies/NAME)")
 SEEDS = option("--seeds", type=int, metavar="N", help="runs per arm (default: the study's)")
@@ -240,11 +243,19 @@ def climb_ladder(args: Namespace) -> None:
 
 def explore_run(args: Namespace) -> None:
     """Make a page of all units of a trained network. It opens from the disk, and shows of each unit an image optimized
-    to excite it, the patches that excite it most, its strongest inputs, and its answer to the size of objects. If the
-    command was stopped, it is resumed; the page can be opened meanwhile."""
-    from inception_lab.explorer import explore
+    to excite it, the patches that excite it most, what it reads and feeds, and its answer to the size of objects. If
+    the command was stopped, it is resumed; the page can be opened meanwhile. For googlenet, the published network, the
+    units are recorded: names of classes stand for the patches, and nothing is computed."""
+    from inception_lab.explorer import explore, gallery
 
-    page = explore(args.run, **chosen(args, "out data split length stages steps size device progress"))
+    out = args.out or f"units-{Path(args.run).resolve().name}"
+    if args.run == "googlenet":
+        given = [f"--{name}" for name in ("data", "length", "stages") if getattr(args, name) is not None]
+        if given:
+            raise ValueError(f"{', '.join(given)} must not be given for googlenet, whose units are recorded")
+        page = gallery(out)
+    else:
+        page = explore(args.run, out, **chosen(args, "data split length stages steps size device progress"))
     print(page.resolve().as_uri())
 
 
@@ -275,7 +286,7 @@ COMMANDS = {
         [SOME_RUNS, ZOO, CROPS, DATA, SPLIT, LENGTH, BATCH, SKIP_BROKEN, NO_STORE, JSON, QUIET],
     ),
     "ladder": (climb_ladder, [RUNS, CROPS_ALL, DATA, KEPT, LENGTH, BATCH, OUT_TABLE, QUIET]),
-    "explore": (explore_run, [RUN, OUT_PAGE, DATA, SPLIT, LENGTH, STAGES, STEPS, SIZE, DEVICE, QUIET]),
+    "explore": (explore_run, [RUN_OR_PUBLISHED, OUT_PAGE, DATA, SPLIT, LENGTH, STAGES, STEPS, SIZE, DEVICE, QUIET]),
 }
 
 # How a command that was interrupted can go on.

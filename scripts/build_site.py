@@ -5,7 +5,8 @@ python scripts/build_site.py      the pages are build/site/html/index.html and w
 Nothing is executed and nothing is fetched. The source of the site is put together in build/site/source: the folder
 docs, the notebooks and the students' notebooks of the exercises, beside each other as in the repository, so that their
 links hold. The students' notebooks are made anew from their sources, since somebody may have worked in those that lie
-in exercises. A unit explorer that was built into build/explorer is put beside the pages.
+in exercises. The gallery of the published GoogLeNet is put beside the pages, and a unit explorer that was built into
+build/explorer too.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from sphinx.cmd.build import main as sphinx_build
 
 import inception_lab
 from inception_lab.common import console, files
+from inception_lab.explorer import gallery
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -35,10 +37,11 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 LIBRARY = "What each module of `inception_lab` is for. The pages are made from the docstrings."
 EXPLORER_PAGE = """# Unit explorer
 
-Every unit of a trained network of the course: what excites it, and what it is wired to.
+Every unit of a network: what excites it, and what it is wired to.
 
-<p><a href="unit-explorer/index.html">Open the explorer</a></p>
+<p><a href="unit-gallery/index.html">The published GoogLeNet</a></p>
 """
+TRAINED = '<p><a href="unit-explorer/index.html">A trained network of the course</a></p>\n'
 WIDGET_NOTE = "<p><em>In JupyterLab, sliders stand here. This is what they show at first.</em></p>"
 
 
@@ -91,9 +94,11 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
         text = re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", page.read_text(encoding="utf-8"))
         page.write_text(links_for_site(text), encoding="utf-8")
     write_library(source)
-    if (explorer / "index.html").is_file():
+    gallery(source / "extra" / "unit-gallery")
+    is_built = (explorer / "index.html").is_file()
+    if is_built:
         shutil.copytree(explorer, source / "extra" / "unit-explorer")
-        (source / "unit-explorer.md").write_text(EXPLORER_PAGE, encoding="utf-8")
+    (source / "unit-explorer.md").write_text(EXPLORER_PAGE + TRAINED * is_built, encoding="utf-8")
 
 
 def write_library(source: Path) -> None:

@@ -23,10 +23,11 @@ from inception_lab.data import datasets
 from inception_lab.data.datasets import digest
 from inception_lab.evaluation.inference import digest_of_weights, training_data
 from inception_lab.explorer import measure, page
-from inception_lab.explorer.measure import Input, Patch
+from inception_lab.explorer.measure import Patch, Wire
 from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shortened
 from inception_lab.explorer.stages import CLASSES, Stage, find_stages
 from inception_lab.lens import Network, TopPatches
+from inception_lab.lens.network import DRAWN
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
 
@@ -76,7 +77,7 @@ def explore(
     for name in stages or []:
         check_one_of("stages", name, [stage.name for stage in found])
     chosen = [stage for stage in found if not stages or stage.name in stages]
-    images = open_images(run, recipe, data, split, length)
+    images, name = open_images(run, recipe, data, split, length)
     made_from = {
         "weights": digest_of_weights(run)[:16],
         "images": digest(images.classes, images),
@@ -84,7 +85,6 @@ def explore(
         "size": size,
     }
     network.to(_device(device))
-    name = recipe.data if data is None else datasets.stored_name(data)
     work = Exploration(Path(out), network, images, recipe, name, made_from)
     work.measure(chosen, progress)
     if steps:
@@ -94,8 +94,12 @@ def explore(
 
 def open_images(
     run: str | Path, recipe: Recipe, data: str | Path | None, split: str, length: int | None
-) -> datasets.InMemory:
-    """The images to look at, in memory, at the size that the network was trained on."""
+) -> tuple[datasets.InMemory, str]:
+    """The images to look at, in memory, at the size that the network was trained on, and what they are called.
+
+    Where those of the run are not at hand, they are drawn shapes, and a line says so.
+    """
+    name = recipe.data if data is None else datasets.stored_name(data)
     try:
         place = training_data(run, recipe) if data is None else data
         images: Any = datasets.load(place, split, size=recipe.image_size, length=length)  # a sized Dataset
@@ -104,12 +108,13 @@ def open_images(
     except ValueError as error:
         if data is not None or not (isinstance(error, DataError) or recipe.data not in datasets.NAMES):
             raise
-        advice = "Pass a folder of images in class folders by --data; its classes may be others"
-        raise DataError(f"{run} was trained on {recipe.data}, which is not at hand. {advice}. ({error})") from error
+        print(f"{recipe.data} is not at hand, so the units look at drawn shapes; --data takes a folder of photographs")
+        name = DRAWN
+        images = datasets.load(DRAWN, split, size=recipe.image_size, length=length)
     if len(images) * 3 * recipe.image_size**2 > MEMORY:
         most = int(MEMORY / (3 * recipe.image_size**2))
         raise ValueError(f"length must be at most {most:,} for images of this size, got {len(images):,}")
-    return datasets.in_memory(images)
+    return datasets.in_memory(images), name
 
 
 def _device(name: str) -> torch.device:
@@ -133,7 +138,9 @@ class Entry:
     map: int
     dead: list[int]
     classes: list[int]  # of each unit, the most frequent class among its patches
-    reached: list[float] = field(default_factory=list)  # of the units optimized so far: the activation of their image
+    reached: list[float | None] = field(
+        default_factory=list
+    )  # of the units so far, that of their image; None: no image
 
 
 @dataclass(kw_only=True)
@@ -150,12 +157,15 @@ class State:
     chunk: int
     across: int = ACROSS
     columns: int = SMALL_ACROSS
+    small: bool = True  # whether there is a sprite of small pictures for the map
+    says: str = "mostly"  # what a unit's class is to it
     patches: int = measure.PATCHES
     classes: list[str]  # of the images
     outputs: list[str]  # the classes of the network
-    paths: dict[str, dict[str, str]] = field(default_factory=page.path_styles)
+    paths: dict[str, dict[str, str]]
     strength: str = STRENGTH
     stages: list[Entry]  # those that have been measured, in the order of the network
+    unbuilt: list[str] = field(default_factory=list)  # the others
 
 
 @dataclass
@@ -163,8 +173,10 @@ class Details:
     """What data/STAGE.js holds of the units of a stage, in their order."""
 
     patches: list[list[Patch]]
+    least: list[list[Patch]]  # whole images
     tuning: dict[str, Any] | None  # scales (S,) and curves (units, S); None for the classes
-    inputs: list[list[Input]]
+    inputs: list[list[Wire]]
+    outputs: list[list[Wire]]
 
 
 class Exploration:
@@ -202,12 +214,14 @@ class Exploration:
             chunk=CHUNK,
             classes=list(images.classes),
             outputs=network.classes,
+            paths=page.path_styles(network.model.design),
             stages=[Entry(**entry) for entry in kept["stages"]] if kept else [],
         )
         page.write_page(out, f"The units of {network.name}")
         self._save()
 
     def _save(self) -> None:
+        self.state.unbuilt = [s.name for s in find_stages(self.network) if s.name not in self._entries]
         page.write_script(self.out / "data" / "run.js", "run", self.state)
 
     @property
@@ -230,26 +244,44 @@ class Exploration:
             curves = lens.tuning(self.network, names, progress=progress)
         if any(stage.name == CLASSES for stage in stages):
             found[CLASSES] = measure.top_images(self.network, self.images)
-        deviations = measure.deviations(self.network, self.images, list({stage.source: 0 for stage in stages}))
+        least = measure.least_images(self.network, self.images, list(found))
+        readers = [after for stage in stages if (after := self._reader(stage))]
+        sources = list(dict.fromkeys(stage.source for stage in [*stages, *readers]))
+        deviations = measure.deviations(self.network, self.images, sources)
         units = sum(stage.units for stage in stages)
         with tqdm(total=units, desc="patches", unit=" units", disable=not progress) as bar:
             for stage in stages:
-                self._write_stage(stage, [found[path] for path in stage.paths], curves, deviations[stage.source], bar)
+                most, lowest = ([kind[path] for path in stage.paths] for kind in (found, least))
+                self._write_stage(stage, most, lowest, curves, deviations, bar)
+
+    def _reader(self, stage: Stage) -> Stage | None:
+        """The stage that reads another; none reads the classes."""
+        return next((after for after in find_stages(self.network) if after.previous == stage.name), None)
 
     def _write_stage(
-        self, stage: Stage, found: list[TopPatches], curves: lens.Tuning | None, deviation: torch.Tensor, bar: tqdm
+        self,
+        stage: Stage,
+        found: list[TopPatches],
+        least: list[TopPatches],
+        curves: lens.Tuning | None,
+        deviations: dict[str, torch.Tensor],
+        bar: tqdm,
     ) -> None:
-        images = self.out / "images"
-        patches = [row for part in found for row in measure.describe_patches(self.network, self.images, part)]
+        patches, lowest = (
+            [row for part in kind for row in measure.describe_patches(self.network, self.images, part)]
+            for kind in (found, least)
+        )
         first = []
         for start in range(0, stage.units, CHUNK):
-            rows = patches[start : start + CHUNK]
-            some = [measure.cut_patches(self.network, self.images, row, SMALL) for row in rows]
-            page.write_sheet(images / f"{stage.name}-patches-{start // CHUNK}.webp", torch.cat(some), measure.PATCHES)
-            first += [unit[0] for unit in some]
-            bar.update(len(some))
+            for kind, shown, count in (("patches", patches, measure.PATCHES), ("least", lowest, measure.LEAST)):
+                rows = shown[start : start + CHUNK]
+                some = [measure.cut_patches(self.network, self.images, row, SMALL, count) for row in rows]
+                sheet = self.out / "images" / f"{stage.name}-{kind}-{start // CHUNK}.webp"
+                page.write_sheet(sheet, torch.cat(some), count)
+                first += [unit[0] for unit in some if kind == "patches"]
+            bar.update(len(rows))
         if not self.state.steps:
-            page.write_sheet(images / f"{stage.name}-small.webp", torch.stack(first), SMALL_ACROSS)
+            page.write_sheet(self.out / "images" / f"{stage.name}-small.webp", torch.stack(first), SMALL_ACROSS)
         tuning = None
         if curves and stage.name != CLASSES:
             responses = torch.cat([curves.responses[path] for path in stage.paths])
@@ -257,8 +289,12 @@ class Exploration:
                 "scales": [shortened(scale) for scale in curves.scales.tolist()],
                 "curves": [[shortened(value) for value in row] for row in responses.tolist()],
             }
-        inputs = measure.strongest_inputs(self.network, stage, deviation)
-        details = Details(patches, tuning, inputs=[row for part in inputs for row in measure.describe_inputs(part)])
+        parts = measure.strongest_inputs(self.network, stage, deviations[stage.source])
+        inputs = [row for part in parts for row in measure.describe_inputs(part)]
+        outputs: list[list[Wire]] = []
+        if after := self._reader(stage):
+            outputs = measure.describe_outputs(*measure.strengths(self.network, after, deviations[after.source]))
+        details = Details(patches, lowest, tuning, inputs, outputs)
         page.write_script(self.out / "data" / f"{stage.name}.js", "stage", stage.name, details)
         names = [path.partition(".")[2] for path in stage.paths]
         entry = Entry(

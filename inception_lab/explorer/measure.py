@@ -1,7 +1,7 @@
 """What the page says about the units of some stages: the patches that excite them, their tuning, their inputs."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TypedDict
 
@@ -12,23 +12,24 @@ from inception_lab import lens
 from inception_lab.data.datasets import InMemory
 from inception_lab.explorer.page import shortened
 from inception_lab.explorer.stages import CLASSES, Stage
-from inception_lab.lens.connections import Inputs, inputs_of_stage
+from inception_lab.lens.connections import Inputs, expanded_kernel, inputs_of_stage, paths
 from inception_lab.lens.images import batches
 from inception_lab.lens.network import Network
 from inception_lab.lens.patches import TopPatches
+from inception_lab.lens.units import before_relu
 
-PATCHES, INPUTS = 9, 8  # of each unit
+PATCHES, LEAST, INPUTS = 9, 3, 8  # of each unit; as many outputs as inputs
 Patch = TypedDict("Patch", {"image": int, "class": int, "value": float, "box": tuple[int, int, int, int]})
 
 
 @dataclass
-class Input:
-    """One of a unit's strongest inputs, and the expanded kernel that reads it."""
+class Wire:
+    """One of a unit's strongest inputs, and the expanded kernel that reads it; or an output, without a kernel."""
 
     channel: int
     excites: float
     inhibits: float
-    kernel: list[int]
+    kernel: list[int] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -64,6 +65,34 @@ def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) ->
     return list(inputs_of_stage(module, deviation, INPUTS))
 
 
+def strengths(network: Network, stage: Stage, deviation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How strongly each input excites and inhibits each unit of a stage: two of (units, inputs), see `connections`."""
+    module = copy.deepcopy(network.model.get_submodule(stage.name)).cpu()
+    moved = [expanded_kernel(chain, len(deviation)) * deviation[:, None, None] for chain in paths(module).values()]
+    excites, inhibits = (torch.cat([(sign * part).clamp(min=0).sum((2, 3)) for part in moved]) for sign in (1, -1))
+    return excites, inhibits
+
+
+@torch.no_grad()
+def least_images(network: Network, data: InMemory, names: list[str], k: int = LEAST) -> dict[str, TopPatches]:
+    """The k images that excite each unit of some paths least: the largest value before the ReLU is the smallest.
+
+    After it, most images would share the place, with 0.
+    """
+    nodes = {name: before_relu(network, name) for name in names}
+    found: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+    for images in batches(data, network, 100):
+        values = network.extract(images, dict.fromkeys(nodes.values()))
+        for name, node in nodes.items():
+            found[name].append(values[node].flatten(2).amax(2) if values[node].ndim == 4 else values[node])
+    least = {}
+    for name, parts in found.items():
+        answers = torch.cat(parts).float().T.cpu()
+        lowest, numbers = answers.topk(min(k, answers.shape[1]), largest=False)
+        least[name] = TopPatches(CLASSES, lowest, numbers, torch.zeros_like(numbers), torch.zeros_like(numbers))
+    return least
+
+
 # --- as the page takes it -----------------------------------------------------------------------------------
 
 
@@ -84,9 +113,9 @@ def describe_patches(network: Network, data: InMemory, found: TopPatches) -> lis
     return [[patch(*place) for place in zip(*unit, strict=True) if place[0] >= 0] for unit in units]
 
 
-def cut_patches(network: Network, data: InMemory, row: list[Patch], side: int) -> torch.Tensor:
-    """The patches of a unit in one size, uint8 (PATCHES, 3, side, side); black where there are fewer."""
-    made = torch.zeros(PATCHES, 3, side, side, dtype=torch.uint8)
+def cut_patches(network: Network, data: InMemory, row: list[Patch], side: int, count: int = PATCHES) -> torch.Tensor:
+    """The patches of a unit in one size, uint8 (count, 3, side, side); black where there are fewer."""
+    made = torch.zeros(count, 3, side, side, dtype=torch.uint8)
     if row:
         cut = [lens.crop(network, data.images[patch["image"]], patch["box"]) for patch in row]
         made[: len(cut)] = to_size(torch.stack(cut), side)
@@ -102,11 +131,19 @@ def to_size(images: torch.Tensor, side: int) -> torch.Tensor:
     return (scaled.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
-def describe_inputs(found: Inputs) -> list[list[Input]]:
+def describe_outputs(excites: torch.Tensor, inhibits: torch.Tensor) -> list[list[Wire]]:
+    """The strongest outputs of every unit, from the `strengths` of the stage that reads it."""
+    units = (excites + inhibits).T.topk(min(INPUTS, len(excites))).indices
+    columns = (units, excites.T.gather(1, units), inhibits.T.gather(1, units))
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [[Wire(u, shortened(e), shortened(i)) for u, e, i in zip(*row, strict=True) if e + i > 0] for row in rows]
+
+
+def describe_inputs(found: Inputs) -> list[list[Wire]]:
     """The inputs of every unit, strongest first; kernels as whole numbers, 100 for the unit's largest weight shown."""
-    rows: list[list[Input]] = []
+    rows: list[list[Wire]] = []
     for channels, excites, inhibits, kernels in zip(*found, strict=True):
         whole = (100 * kernels / kernels.abs().max().clamp(min=1e-20)).round().int().flatten(1).tolist()
         parts = zip(channels.tolist(), excites.tolist(), inhibits.tolist(), whole, strict=True)
-        rows.append([Input(c, shortened(e), shortened(i), kernel) for c, e, i, kernel in parts if e + i > 0])
+        rows.append([Wire(c, shortened(e), shortened(i), kernel) for c, e, i, kernel in parts if e + i > 0])
     return rows

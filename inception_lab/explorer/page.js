@@ -4,6 +4,7 @@
 
 const $ = (id) => document.getElementById(id);
 const NARROW = matchMedia("(max-width: 62rem)");
+const root = document.documentElement;
 let run; // what data/run.js holds
 const stages = new Map(); // name → { …the stage of run.js, tiles, details: a promise }
 let chosen = null; // the tile of the unit that is shown
@@ -29,12 +30,18 @@ const number = (value) => (value === 0 ? "0" : Math.abs(value) < 1000 ? value.to
 const percent = (share) => `${Number((100 * share).toPrecision(2))} %`;
 const plural = (count, word) => `${count.toLocaleString("en")} ${word}${count === 1 ? "" : "s"}`;
 
-/** A picture of a sheet: cell `index` of `columns` columns. */
+/** The style that shows cell `index` of a sheet of `columns` columns. */
+const cell = (file, columns, index) => `background-image:url("images/${file}");--columns:${columns};` +
+  `--column:${index % columns};--row:${Math.floor(index / columns)}`;
+
+/** A picture of a sheet. */
 function sprite(file, columns, index, label, classes = "") {
-  const place = `--columns:${columns};--column:${index % columns};--row:${Math.floor(index / columns)}`;
-  const style = `background-image:url("images/${file}");${place}`;
-  return element("div", { class: `sprite ${classes}`, role: "img", "aria-label": label, style });
+  return element("div", { class: `sprite ${classes}`, role: "img", "aria-label": label, style: cell(file, columns, index) });
 }
+
+/** Where the pictures of a unit are: the optimized one at full size, and that of the map. A gallery has only the first. */
+const large = (stage, index) => [`${stage.name}-optimized-${Math.floor(index / run.chunk)}.webp`, run.across, index % run.chunk];
+const small = (stage, index) => (run.small ? [`${stage.name}-small.webp`, run.columns, index] : large(stage, index));
 
 // --- units and their names -------------------------------------------------------------------------------------
 
@@ -67,15 +74,16 @@ function unitOfHash(hash) {
   return null;
 }
 
-/** How many units of a stage have their pictures. */
-const picturedOf = (stage) => (run.steps ? stage.reached.length : stage.units);
+/** How many units of a stage have their pictures, and whether one has; of a gallery, any may be missing. */
+const hasPicture = (stage, index) => !run.steps || (stage.reached[index] ?? null) !== null;
+const picturedOf = (stage) => (run.steps ? stage.reached.filter((value) => value !== null).length : stage.units);
 const isDead = (stage, index) => stage.dead.includes(index);
 const classOf = (stage, index) => run.classes[stage.classes?.[index]];
 
 function label(stage, index) {
   const parts = [unitName(stage, index)];
   if (isDead(stage, index)) parts.push("dead");
-  else if (stage.kind !== "classes" && classOf(stage, index)) parts.push(`mostly ${classOf(stage, index)}`);
+  else if (stage.kind !== "classes" && classOf(stage, index)) parts.push(`${run.says} ${classOf(stage, index)}`);
   return parts.join(", ");
 }
 
@@ -83,7 +91,7 @@ function label(stage, index) {
 
 function start() {
   for (const [path, { color }] of Object.entries(run.paths))
-    document.documentElement.style.setProperty(`--${path}`, color);
+    root.style.setProperty(`--${path}`, color);
   const total = run.stages.reduce((sum, stage) => sum + stage.units, 0);
   const made = run.stages.reduce((sum, stage) => sum + picturedOf(stage), 0);
   $("about").textContent =
@@ -92,9 +100,11 @@ function start() {
     (made < total ? ` ${plural(made, "picture")} of ${total.toLocaleString("en")} are made so far.` : "");
   const map = $("map");
   for (const stage of run.stages) {
-    stages.set(stage.name, { ...stage, tiles: [], pictured: picturedOf(stage) });
+    stages.set(stage.name, { ...stage, tiles: [] });
     map.append(row(stages.get(stage.name)));
   }
+  if (run.unbuilt?.length)
+    map.append(element("p", { class: "quiet unbuilt" }, `Not built: ${run.unbuilt.join(", ")}. Call explore with these --stages, or without any.`));
   for (const [path, { label }] of Object.entries(run.paths)) $("paths").append(toggle(path, label));
   const seen = new IntersectionObserver(
     (entries) => entries.filter((e) => e.isIntersecting).forEach((e) => { paint(e.target); seen.unobserve(e.target); }),
@@ -150,12 +160,9 @@ function tile(stage) {
 /** Give the tiles of a row their pictures, once the row comes near. */
 function paint(section) {
   const stage = stages.get(section.dataset.stage);
-  const image = `url("images/${stage.name}-small.webp")`;
   stage.tiles.forEach((made, index) => {
     made.title = made.getAttribute("aria-label");
-    if (index >= stage.pictured || isDead(stage, index)) return;
-    made.style.cssText = `background-image:${image};--columns:${run.columns};` +
-      `--column:${index % run.columns};--row:${Math.floor(index / run.columns)}`;
+    if (hasPicture(stage, index) && !isDead(stage, index)) made.style.cssText = cell(...small(stage, index));
   });
 }
 
@@ -220,12 +227,12 @@ function close() {
 /** Open the panel; on a narrow screen it lies over the rest, which cannot be reached meanwhile. */
 function cover() {
   document.body.classList.add("open");
-  $("map").inert = document.querySelector("header").inert = NARROW.matches;
+  for (const part of document.querySelectorAll("header, .tools, main")) part.inert = NARROW.matches;
 }
 
 function uncover() {
   document.body.classList.remove("open");
-  $("map").inert = document.querySelector("header").inert = false;
+  for (const part of document.querySelectorAll("header, .tools, main")) part.inert = false;
 }
 
 NARROW.addEventListener("change", () => document.body.classList.contains("open") && cover());
@@ -260,24 +267,27 @@ function describe(stage, index, details) {
   if (dead)
     parts.push(element("p", { class: "error" }, `This unit is dead: it is 0 on all ${plural(run.images, "image")}.`));
   const pictures = element("div", { class: "pictures" });
-  if (!dead) pictures.append(optimized(stage, index, details), patches(stage, index, details));
-  parts.push(pictures, inputs(stage, index, details));
+  if (!dead) pictures.append(optimized(stage, index, details));
+  if (!dead && details.patches) pictures.append(patches(stage, index, details));
+  if (details.photographs) pictures.append(words(stage, index, details));
+  parts.push(pictures);
+  if (!dead && details.least) parts.push(least(stage, index, details));
+  parts.push(...wires(stage, index, details));
   if (!dead && details.tuning) parts.push(tuning(stage, index, details));
   return parts;
 }
 
 function optimized(stage, index, details) {
   const reached = stage.reached[index];
-  const peak = details.patches[index][0]?.value;
+  const peak = details.patches ? details.patches[index][0]?.value : details.peak[index];
+  const best = details.patches ? "strongest patch" : "strongest photograph";
   if (!run.steps) return element("figure", {}, element("figcaption", {}, "No image was optimized (--steps 0)."));
-  if (index >= stage.pictured)
-    return element("figure", {}, element("figcaption", {}, "Not optimized yet: call explore again, and load this page anew."));
+  if (!hasPicture(stage, index))
+    return element("figure", {}, element("figcaption", {}, "Not optimized yet: the pictures are still being made."));
   const text = stage.kind === "classes"
     ? `Optimized for the logit: ${number(reached)}; the best image has ${number(peak)}.`
-    : `Optimized for the mean over the map. Its largest activation is ${number(reached)}; the strongest patch has ${number(peak)}.`;
-  const chunk = Math.floor(index / run.chunk);
-  const picture = sprite(`${stage.name}-optimized-${chunk}.webp`, run.across, index % run.chunk,
-    `Image optimized to excite ${unitName(stage, index)}, activation ${number(reached)}`, "optimized");
+    : `Optimized for the mean over the map. Its largest activation is ${number(reached)}; the ${best} has ${number(peak)}.`;
+  const picture = sprite(...large(stage, index), `Image optimized to excite ${unitName(stage, index)}, activation ${number(reached)}`, "optimized");
   return element("figure", {}, picture, element("figcaption", {}, text));
 }
 
@@ -294,6 +304,7 @@ function patches(stage, index, details) {
       : `image ${patch.image}, ${right - left}×${bottom - top} pixels at left ${left}, top ${top}`);
     const picture = sprite(`${stage.name}-patches-${chunk}.webp`, run.patches, (index % run.chunk) * run.patches + rank, text);
     picture.title = text;
+    if (stage.kind !== "classes") picture.append(element("i", { class: "fires", style: `left:${at(left, right)}%;top:${at(top, bottom)}%` }));
     list.append(element("li", {}, picture));
   });
   const shown = details.patches[index].length;
@@ -301,36 +312,71 @@ function patches(stage, index, details) {
   return element("figure", {}, list, element("figcaption", {}, `The ${shown} patches that excite it most: ${most.join(", ")}.`));
 }
 
-function inputs(stage, index, details) {
-  const rows = details.inputs[index];
-  const section = element("section", {}, element("h3", {}, `Strongest inputs from ${stage.previous === "image" ? "the image" : stage.previous}`));
-  if (!rows.length) return element("section");
-  const list = element("ol", { class: "inputs" });
-  const before = stages.get(stage.previous);
+/** Where in a patch its unit fires, in per cent: in the middle, or where that lies in a patch that is the whole image. */
+const at = (low, high) => (high - low <= run.size ? 50 : Math.min(Math.max((50 * (low + high)) / run.size, 0), 100));
+
+function least(stage, index, details) {
+  const list = element("ol", { class: "least" });
+  const rows = details.least[index], chunk = Math.floor(index / run.chunk);
+  rows.forEach((image, rank) => {
+    const text = `Image ${image.image}: ${run.classes[image.class] ?? ""}, ${number(image.value)} before the ReLU`;
+    const picture = sprite(`${stage.name}-least-${chunk}.webp`, rows.length, (index % run.chunk) * rows.length + rank, text);
+    picture.title = text;
+    list.append(element("li", {}, picture));
+  });
+  return element("section", {}, element("h3", {}, "The images that excite it least"), list);
+}
+
+/** What a gallery says in place of patches: names of classes. */
+function words(stage, index, details) {
+  const names = details.photographs[index].map((row) => run.classes[row.class]);
+  const speaks = details.speaks[index].map((row) => `${run.outputs[row.class]} (${row.r.toFixed(2)})`);
+  return element("div", { class: "words" },
+    element("h3", {}, "Photographs that excite it most"),
+    element("ol", {}, ...names.map((name) => element("li", {}, name))),
+    element("h3", {}, "Classes it speaks for"),
+    element("ul", {}, ...speaks.map((text) => element("li", {}, text))),
+    element("p", { class: "quiet" }, "By the correlation, over the photographs, of its mean activation and the class's logit."));
+}
+
+/** What a unit reads and what reads it: the strongest wires of each, with the units at their other ends. */
+function wires(stage, index, details) {
+  const next = [...stages.values()].find((other) => other.previous === stage.name);
+  const color = (channel) => ["red", "green", "blue"][channel];
+  const from = stage.previous === "image" ? color : (channel) => `${stage.previous}:${channel}`;
+  const sections = [
+    wired("inputs", `Strongest inputs from ${stage.previous === "image" ? "the image" : stage.previous}`, details.inputs[index], stages.get(stage.previous), from),
+    wired("outputs", `Strongest outputs to ${next ? next.name : "the classes"}`, details.outputs?.[index] ?? [], next, (channel) => run.outputs[channel]),
+  ].filter(Boolean);
+  if (sections.length) sections.push(element("p", { class: "quiet" }, "Orange excites, blue inhibits; a square is the weights, by place. ", run.strength));
+  return sections;
+}
+
+function wired(kind, title, rows, other, name) {
+  if (!rows.length) return null;
+  const list = element("ol", { class: `wires ${kind}` });
   const largest = Math.max(...rows.map((r) => r.excites + r.inhibits)) || 1;
-  const side = Math.round(Math.sqrt(rows[0].kernel.length));
-  for (const input of rows) {
-    const name = before ? unitName(before, input.channel) : (stage.previous === "image" ? ["red", "green", "blue"][input.channel] : `${stage.previous}:${input.channel}`);
-    const text = `excites ${number(input.excites)}, inhibits ${number(input.inhibits)}`;
-    let who = element("span", {}, name), picture = kernel(input.kernel, side, name);
-    if (before) {
-      who = element("button", { type: "button" }, name);
-      who.addEventListener("click", () => { choose(before, input.channel); $("unit").focus(); });
-      if (input.channel < before.pictured && !isDead(before, input.channel)) {
-        const small = sprite(`${before.name}-small.webp`, run.columns, input.channel, "");
-        small.removeAttribute("aria-label");
-        small.setAttribute("role", "presentation");
-        picture = element("span", { style: "display:flex;gap:4px" }, small, picture);
+  for (const wire of rows) {
+    const text = `excites ${number(wire.excites)}, inhibits ${number(wire.inhibits)}`;
+    const end = other ? unitName(other, wire.channel) : name(wire.channel);
+    const who = element(other ? "button" : "span", other ? { type: "button" } : {}, end);
+    const picture = element("span", { class: "end" });
+    if (other) {
+      who.addEventListener("click", () => { choose(other, wire.channel); $("unit").focus(); });
+      if (hasPicture(other, wire.channel) && !isDead(other, wire.channel)) {
+        const shown = sprite(...small(other, wire.channel), "");
+        shown.removeAttribute("aria-label");
+        shown.setAttribute("role", "presentation");
+        picture.append(shown);
       }
     }
+    if (wire.kernel?.length) picture.append(kernel(wire.kernel, Math.round(Math.sqrt(wire.kernel.length)), end));
     const bar = element("div", { class: "bar", role: "img", "aria-label": text, title: text },
-      element("i", { class: "excites", style: `width:${(100 * input.excites) / largest}%` }),
-      element("i", { class: "inhibits", style: `width:${(100 * input.inhibits) / largest}%` }));
-    list.append(element("li", {}, picture, who, bar, element("span", { class: "quiet" }, number(input.excites + input.inhibits))));
+      element("i", { class: "excites", style: `width:${(100 * wire.excites) / largest}%` }),
+      element("i", { class: "inhibits", style: `width:${(100 * wire.inhibits) / largest}%` }));
+    list.append(element("li", {}, picture, who, bar, element("span", { class: "quiet" }, number(wire.excites + wire.inhibits))));
   }
-  const how = side > 1 ? `the ${side}×${side} squares are the weights from it, by place` : "the square is the weight from it";
-  section.append(list, element("p", { class: "quiet" }, "Orange excites, blue inhibits; ", how, ". ", run.strength));
-  return section;
+  return element("section", {}, element("h3", {}, title), list);
 }
 
 /** A kernel as a little map of squares: values from −100 to 100 of the largest that is shown. */
@@ -407,7 +453,7 @@ function toggle(path, text) {
 }
 
 /** What a search looks through, of one unit. */
-function words(stage, index) {
+function searched(stage, index) {
   const { path } = place(stage, index);
   const parts = [label(stage, index), run.paths[path]?.label ?? "", path];
   return parts.join(" ").toLowerCase();
@@ -416,7 +462,7 @@ function words(stage, index) {
 function filter() {
   const terms = $("search").value.toLowerCase().replace(/(\d)x(\d)/g, "$1×$2").split(/[\s.:]+/).filter(Boolean);
   const fits = (stage, index) => terms.every((term) =>
-    /^\d+$/.test(term) ? [index, place(stage, index).number].includes(Number(term)) : words(stage, index).includes(term));
+    /^\d+$/.test(term) ? [index, place(stage, index).number].includes(Number(term)) : searched(stage, index).includes(term));
   const all = !terms.length && !wanted.size;
   let count = 0;
   for (const stage of stages.values()) {
@@ -492,10 +538,13 @@ function nearest(made, tiles, direction) {
   return inLine.reduce((best, one) => (Math.abs(one.box.left - left) < Math.abs(best.box.left - left) ? one : best)).tile;
 }
 
+// The search stays in view; what sticks below it needs to know how high it is.
+const tools = document.querySelector(".tools");
+new ResizeObserver(() => root.style.setProperty("--tools", `${tools.offsetHeight}px`)).observe(tools);
+
 // --- light and dark --------------------------------------------------------------------------------------------
 
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-const root = document.documentElement;
 const remembered = (() => { try { return localStorage.getItem("theme"); } catch { return null; } })();
 if (remembered) root.dataset.theme = remembered;
 const isDark = () => (root.dataset.theme ?? (DARK.matches ? "dark" : "light")) === "dark";

@@ -4,7 +4,7 @@ index.html, page.css, page.js     the page, the same for every run
 data/run.js                       what the map shows: stages, paths, dead units, how far the optimizing has come
 data/STAGE.js                     patches, inputs and tuning curves of its units, loaded with the first click
 images/STAGE-small.webp           a sprite of all its units, loaded when the row comes into view
-images/STAGE-optimized-N.webp     CHUNK units each, at full size; images/STAGE-patches-N.webp the same
+images/STAGE-optimized-N.webp     CHUNK units each, at full size; STAGE-patches-N.webp, STAGE-least-N.webp alike
 """
 
 import io
@@ -22,7 +22,8 @@ from torchvision.utils import make_grid
 
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
-from inception_lab.plots.style import PATH_LABELS, PATHS
+from inception_lab.models.designs import Design
+from inception_lab.plots.style import PATHS, path_labels
 
 CHUNK = 32  # units whose pictures are in one file
 ACROSS, SMALL_ACROSS = 8, 32  # pictures in a row of a sheet of CHUNK units, and of a whole stage
@@ -53,9 +54,10 @@ def foreign_files(out: Path) -> list[str]:
     return sorted(p.name for p in out.glob("*") if p.name.removesuffix(".tmp") not in own)
 
 
-def path_styles() -> dict[str, dict[str, str]]:
-    """The label and color of every path, as in all figures of the course."""
-    return {path: {"label": PATH_LABELS[path], "color": PATHS[path]} for path in PATHS}
+def path_styles(design: Design) -> dict[str, dict[str, str]]:
+    """The color of every path, as in all figures of the course, and its label, as the network has it."""
+    labels = path_labels(design)
+    return {path: {"label": labels[path], "color": PATHS[path]} for path in PATHS}
 
 
 def write_script(path: Path, call: str, *arguments: Any) -> None:
@@ -81,12 +83,12 @@ def read_script(path: Path) -> Any:
 # --- sprites: many small pictures in one file, so that a page with thousands of them loads few files, when needed
 
 
-def write_sheet(path: Path, pictures: torch.Tensor, columns: int) -> None:
+def write_sheet(path: Path, pictures: torch.Tensor, columns: int, quality: int = QUALITY) -> None:
     """Write pictures, uint8 (N, 3, S, S), in rows of `columns` as one WebP file, as a whole or not at all."""
     blank = pictures.new_zeros(-len(pictures) % columns, *pictures.shape[1:])
     sheet = make_grid(torch.cat([pictures, blank]), nrow=columns, padding=0)
     content = io.BytesIO()
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(content, "webp", quality=QUALITY, method=4)
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(content, "webp", quality=quality, method=4)
     files.write(path, content.getvalue())
 
 

@@ -71,6 +71,7 @@ def test_the_site_has_a_page_for_everything(pages):
         "library/inception_lab.models.blocks.html",
         "unit-explorer.html",
         "unit-explorer/index.html",
+        "unit-gallery/index.html",
         "gpu-runs.html",
     }
     assert names <= pages.keys()

@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from itertools import pairwise
 from pathlib import Path
 
 import killing
@@ -345,7 +346,6 @@ def test_another_exploration_in_the_folder_is_kept(run, out):
         ({"size": 2}, "size must be a whole number of at least"),
         ({"size": 10**7}, "size must be at most 1,024 pixels, got 10,000,000"),
         ({"split": "all"}, "split must be one of"),
-        ({"data": None}, "trained on stripes, which is not at hand. Pass a folder.*by --data"),
         ({"data": "/no/such/folder"}, "existing folder, got '/no/such/folder'"),
         ({"length": 10**9}, "length must be at most 4,629,629 for images of this size, got 1,000,000,000"),
         ({"device": "abacus"}, "device must be one that PyTorch has here, such as 'cpu', got 'abacus'"),
@@ -356,6 +356,48 @@ def test_a_wrong_argument_is_refused_before_any_work(run, tmp_path, options, mes
     with pytest.raises(ValueError, match=message):
         explorer.explore(run, tmp_path / "page", **options)
     assert not (tmp_path / "page").exists()
+
+
+def test_a_run_whose_images_are_not_at_hand_looks_at_drawn_shapes_and_says_so(run, tmp_path, capsys):
+    explorer.explore(run, tmp_path / "page", length=20, stages=["conv1"], steps=0, progress=False)
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["stripes is not at hand, so the units look at drawn shapes; --data takes a folder of photographs"]
+    state = page.read_script(tmp_path / "page" / "data" / "run.js")
+    assert (state["data"], state["trained"], state["images"]) == ("shapes", "stripes", 20)
+    assert state["unbuilt"] == ["conv2", "inception_3a", "inception_4a", "linear"]
+
+
+def test_outputs_are_the_inputs_of_the_next_stage_the_other_way_round(out, state, network, images):
+    order = find_stages(network)
+    for stage, after in pairwise(order):
+        deviation = measure.deviations(network, images, [after.source])[after.source]
+        excites, inhibits = measure.strengths(network, after, deviation)
+        rows = details(out, stage.name)["outputs"]
+        assert len(rows) == stage.units
+        for unit, row in enumerate(rows):
+            strength = (excites + inhibits)[:, unit]
+            wanted = strength[strength > 0].sort(descending=True).values[: measure.INPUTS]
+            assert [wire["excites"] + wire["inhibits"] for wire in row] == pytest.approx(wanted.tolist(), rel=1e-3)
+            for wire in row:
+                assert wire["excites"] == pytest.approx(excites[wire["channel"], unit].item(), rel=1e-3, abs=1e-6)
+        for unit, row in enumerate(details(out, after.name)["inputs"]):  # both say the same of the same pair
+            for wire in row:
+                assert wire["excites"] == pytest.approx(excites[unit, wire["channel"]].item(), rel=1e-3, abs=1e-6)
+    assert details(out, "linear")["outputs"] == []
+
+
+def test_the_least_exciting_images_have_the_smallest_values_before_the_relu(out, network, images):
+    answers = network.extract(images.images, ["inception_3a.five.conv.conv", "linear"])
+    kinds = {
+        "inception_3a": (answers["inception_3a.five.conv.conv"].flatten(2).amax(2), 12),
+        "linear": (answers["linear"], 0),
+    }
+    for stage, (values, first) in kinds.items():
+        for unit in range(4):
+            row = details(out, stage)["least"][first + unit]
+            wanted = values[:, unit].sort().values[: measure.LEAST]
+            assert [entry["value"] for entry in row] == pytest.approx(wanted.tolist(), rel=1e-3)
+            assert all(tuple(entry["box"]) == (0, 0, network.size, network.size) for entry in row)
 
 
 def test_a_folder_without_images_is_refused(run, tmp_path):

@@ -374,3 +374,56 @@ def test_the_first_view_of_a_network_of_full_width_takes_under_two_seconds(wide,
     tab.wait_for_function("e => e.style.cssText.includes('--row')", arg=last.element_handle())  # drawn when it is seen
     assert background(tab, last) == ("inception_5b-small.webp", number % 32, number // 32)
     assert {"inception_5b-small.webp", "inception_5b.js"} <= set(open_page.files)
+
+
+# --- what a unit feeds, what leaves it cold, and the gallery ---------------------------------------------------
+
+
+def test_an_output_leads_to_the_unit_that_reads_and_the_last_module_to_the_classes(out, open_page):
+    tab = open_page(out, "#inception_3a.one:1")
+    tab.locator(".outputs button").first.click()
+    channel = details(out, "inception_3a")["outputs"][1][0]["channel"]
+    tab.wait_for_function("document.querySelector('#unit-name').textContent.startsWith('inception_4a')")
+    assert tile(tab, "inception_4a", channel).get_attribute("aria-selected") == "true"
+    assert "linear" in tab.inner_text(".outputs")
+
+
+def test_a_patch_is_marked_where_its_unit_fires_and_the_least_exciting_images_are_shown(out, open_page):
+    state, data = page.read_script(out / "data" / "run.js"), details(out, "inception_3a")
+    unit = next(i for i in range(12, 16) if i not in state["stages"][2]["dead"])
+    tab = open_page(out, f"#inception_3a.five:{unit - 12}")
+    tab.wait_for_selector(".fires")
+    assert tab.locator(".fires").count() == len(data["patches"][unit])
+    for i, patch in enumerate(data["patches"][unit]):
+        left, top, right, bottom = patch["box"]
+        style = tab.locator(".fires").nth(i).evaluate("e => [parseFloat(e.style.left), parseFloat(e.style.top)]")
+        wanted = [
+            50.0 if b - a <= state["size"] else 50 * (a + b) / state["size"] for a, b in ((left, right), (top, bottom))
+        ]
+        assert style == pytest.approx([min(max(w, 0), 100) for w in wanted], abs=0.01)
+    assert tab.locator(".least li").count() == len(data["least"][unit]) == 3
+
+
+def test_the_search_stays_in_view_on_a_screen_of_any_width(out, open_page):
+    for viewport in ({"width": 1280, "height": 400}, {"width": 390, "height": 400}):
+        tab = open_page(out, viewport=viewport)
+        tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+        box = tab.locator("#search").bounding_box()
+        assert 0 <= box["y"] < 100 and tab.evaluate("scrollY") > 0
+        assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+
+
+def test_stages_that_are_not_built_are_named(tmp_path, open_page):
+    explorer.explore(make_run(tmp_path / "run"), tmp_path / "page", "shapes", **OPTIONS | {"stages": ["conv1"]})
+    assert "Not built: conv2, inception_3a, inception_4a, linear" in open_page(tmp_path / "page").inner_text(".unbuilt")
+
+
+def test_the_recorded_gallery_is_seen_within_two_seconds_and_says_what_a_unit_is(tmp_path, open_page):
+    explorer.gallery(tmp_path / "page")
+    started = time.monotonic()
+    tab = open_page(tmp_path / "page", "#inception_4c.three:110")
+    tab.wait_for_selector(".words li")
+    assert time.monotonic() - started < 10  # 2 s on an idle machine
+    assert tab.locator(".tile").count() == 5488 and tab.locator(".words li").count() == 14
+    assert "inception_4b" in tab.inner_text(".inputs") and "inception_4d" in tab.inner_text(".outputs")
+    assert len(open_page.files) < 100  # sheets come when their row does
