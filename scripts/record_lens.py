@@ -7,19 +7,21 @@
 scales        the scale that each path prefers, see `scales`: networks of several seeds, trained and new
 attributions  how well attributions find objects, see `scores`: the network of data/runs/shapes-laptop, trained, and
               shuffled three times
-pictures      optimized images of units and classes of the published GoogLeNet, with a file each
+pictures      optimized images of units of the published GoogLeNet, with a file each
 settings      what steps, canvas, transforms and parametrization change in such images, one thing at a time
 """
 
 import argparse
 import io
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import skimage.data
 import torch
 from PIL import Image
 
@@ -86,17 +88,20 @@ def record_attributions(images: int, recorded: Path, out: Path) -> None:
 UNIT = 5  # the channel of each path that has a picture: fixed beforehand, none was chosen for its looks
 CLASSES = ("goldfish", "monarch", "school bus")  # classes that the run JUDGE knows too
 JUDGE = "tiny-imagenet-96"
+CIRCUIT = f"inception_4c.three:{UNIT}"  # its strongest inputs have pictures too
+PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "camera", "coins", "hubble_deep_field", "retina")
 SIZE, AT_ONCE = 128, 4
 
 Wanted = list[tuple[str, lens.Objective]]  # a picture's name and what it is optimized for
 
 
 def wanted_pictures(network: lens.Network) -> Iterator[Wanted]:
-    """The pictures, a few at a time."""
-    units = [f"{path}:{UNIT}" for path in lens.paths(network) if "." in path]
-    named = [(unit, lens.channel(unit)) for unit in units] + [(name, lens.logit(name)) for name in CLASSES]
-    for start in range(0, len(named), AT_ONCE):
-        yield named[start : start + AT_ONCE]
+    """The pictures, a few at a time: what one unit reads, and a unit of each path of each module."""
+    photographs = torch.cat([network.view(getattr(skimage.data, name)()) for name in PHOTOGRAPHS])
+    units = list(lens.circuits.inputs(network, photographs, CIRCUIT)["unit"])
+    units += [f"{path}:{UNIT}" for path in lens.paths(network) if "." in path]
+    for start in range(0, len(units), AT_ONCE):
+        yield [(unit, lens.channel(unit)) for unit in units[start : start + AT_ONCE]]
 
 
 def record_pictures(out: Path) -> None:
@@ -111,7 +116,7 @@ def record_pictures(out: Path) -> None:
             names, objectives = zip(*some, strict=True)
             seen = lens.visualize(network, list(objectives), size=SIZE)
             for name, image, values in zip(names, seen.images, seen.history.T, strict=True):
-                file = save(image, out / "pictures" / f"{name.replace(':', '-').replace(' ', '-')}.webp")
+                file = save(image, out / "pictures" / (re.sub(r"[^\w.]+", "-", name) + ".webp"))
                 row = {"file": file, "start": values[0].item(), "end": values[-16:].mean().item()}
                 add(out / "pictures.csv", {"name": name}, lambda row=row: pd.DataFrame([row]).round(3))
 
@@ -136,9 +141,6 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "64 pixels": {"size": 64},
     "32 steps": {"steps": 32},
     "no Fourier": {"parametrization": lens.Pixels()},
-    "only shifts": {"transforms": [lens.jitter(8), lens.jitter(4)]},
-    "192 pixels": {"size": 192},
-    "256 steps": {"steps": 256},
 }
 STEPS = 128  # of the settings that change something else
 TRIED = [f"inception_{path}:{UNIT}" for path in ("3b.three", "4a.five", "4c.three")]
