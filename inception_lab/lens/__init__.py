@@ -6,8 +6,8 @@ lens.grad_cam(network, images, "ring"), lens.visualize(network, [lens.channel("i
 """
 
 from inception_lab.data.pictures import photograph
-from inception_lab.lens import controls, recorded, scales, scores
-from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlusion
+from inception_lab.lens import circuits, controls, recorded, scales, scores
+from inception_lab.lens.attribution import cam, edges, grad_cam, gradient, integrated_gradients, occlusion
 from inception_lab.lens.deepdream import deep_dream
 from inception_lab.lens.network import Network, best_run, open_run
 from inception_lab.lens.objectives import Objective, channel, diversity, logit, path, unit
@@ -32,16 +32,20 @@ __all__ = [
     "activations",
     "affine",
     "best_run",
+    "cam",
     "channel",
     "channels",
+    "circuits",
     "controls",
     "crop",
     "crops",
     "deep_dream",
     "diversity",
+    "edges",
     "excitation",
     "find_unit",
     "grad_cam",
+    "gradient",
     "integrated_gradients",
     "jitter",
     "logit",

@@ -65,7 +65,7 @@ def deep_dream(
                 image = (image + step.roll([-p for p in places], (2, 3))).clamp(0, 1)
                 bar.update()
             detail = image - plain
-    return image
+    return image.cpu()
 
 
 def octave_sizes(sides: Sequence[int], octaves: int, ratio: float, smallest: int) -> list[tuple[int, int]]:

@@ -24,7 +24,9 @@ from inception_lab.data.crops import center_view
 from inception_lab.data.images import check_images
 from inception_lab.data.pictures import Source
 from inception_lab.hub.published import most_probable
+from inception_lab.models.fast_twin import fast
 from inception_lab.models.googlenet import GoogLeNet
+from inception_lab.plots.style import path_labels
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import load_model
 
@@ -104,6 +106,16 @@ class Network(nn.Module):
         """The `top` classes that a photograph most probably shows, each with its probability, the likeliest first."""
         return most_probable(self(self.view(photograph)), self.classes, top)
 
+    def for_inference(self) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Images → logits, without gradients: on a CPU by the fast twin, where it knows all layers, in float32."""
+        if self.mean.dtype == torch.float32 and self.mean.device.type == "cpu":
+            try:
+                twin = fast(self.model)
+                return lambda images: twin(self.normalize(images))
+            except ValueError:  # a layer that it does not know
+                pass
+        return self
+
     def extract(self, images: torch.Tensor, nodes: Iterable[str]) -> dict[str, torch.Tensor]:
         """The values of some nodes of the network's graph, and no layer computed that comes after the last of them."""
         return self.extractor(tuple(nodes))(self.normalize(images))
@@ -114,6 +126,11 @@ class Network(nn.Module):
             extractor = create_feature_extractor(self.model, list(nodes), suppress_diff_warning=True)
             self._extractors[nodes] = extractor.requires_grad_(False)
         return self._extractors[nodes]
+
+    @property
+    def path_labels(self) -> dict[str, str]:
+        """What a figure calls each path, by the kernels that it has: "five" may be "3×3 (for 5×5)"."""
+        return path_labels(self.model.design)
 
     @property
     def smallest(self) -> int:
@@ -157,11 +174,13 @@ R = TypeVar("R")
 def instrument(function: Callable[Concatenate[Network, P], R]) -> Callable[Concatenate[Network, P], R]:
     """Let a function give the same under `inference_mode`, `no_grad`, `autocast` and with another default device.
 
-    Raises ValueError for a network that was changed under `inference_mode`.
+    Raises ValueError for what is no network, and for one that was changed under `inference_mode`.
     """
 
     @wraps(function)
     def called(network: Network, *args: P.args, **kwargs: P.kwargs) -> R:
+        if not isinstance(network, Network):
+            raise ValueError(f"network must be one that lens.open gives, got {type(network).__name__}")
         if network.mean.is_inference():
             raise ValueError("network was moved or converted under torch.inference_mode(): do that before, outside it")
         full_precision = torch.autocast(network.mean.device.type, enabled=False)

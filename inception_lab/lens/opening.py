@@ -7,11 +7,14 @@ open("shapes-laptop"), open("runs/mine"), open(model)
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from inception_lab import hub
 from inception_lab.common import files
 from inception_lab.lens.network import Network, open_run
+from inception_lab.lens.objectives import logit
+from inception_lab.lens.visualization import visualize
 
 STAND_IN = "tiny-imagenet-96"
 LINE = (
@@ -21,15 +24,28 @@ LINE = (
 )
 
 
-def open(what: str | Path | nn.Module | hub.Pretrained = "googlenet") -> Network:
+def open(what: str | Path | nn.Module | hub.Pretrained = "googlenet", device: str | None = None) -> Network:
     """A network to look inside.
 
     what: "googlenet", the published GoogLeNet if its weights are on this machine, else the recorded run STAND_IN, which
     one printed line says; the name of a recorded run; a run folder; a GoogLeNet of this library; or what `pretrained`
-    returns. Nothing is downloaded. Raises ValueError for anything else, RunError for a folder without finished weights,
-    DataError where the weights of the published network are broken.
+    returns. Nothing is downloaded. device: such as "cpu" or "cuda"; by default what this machine computes fastest on.
+    Raises ValueError for anything else, RunError for a folder without finished weights, DataError where the weights of
+    the published network are broken.
     """
-    if what == "googlenet":
+    network = _opened(what)
+    if device is None:
+        return accelerated(network)
+    try:
+        return network.to(torch.device(device))
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise ValueError(f"device must be one that is on this machine, such as 'cpu', got {device!r}") from error
+
+
+def _opened(what: str | Path | nn.Module | hub.Pretrained) -> Network:
+    if isinstance(what, Network):
+        return what
+    if isinstance(what, str) and what == "googlenet":
         if hub.where() is None:
             print(LINE)
             return open_run(files.recorded("runs", STAND_IN))
@@ -41,8 +57,19 @@ def open(what: str | Path | nn.Module | hub.Pretrained = "googlenet") -> Network
     if isinstance(what, nn.Module):
         return Network(what)
     runs = {weights.parent.name: weights.parent for weights in files.all_recorded("runs", "*/model.safetensors")}
-    folder = runs.get(str(what), Path(what))
-    if not folder.is_dir():
+    folder = runs.get(str(what), Path(what)) if isinstance(what, str | Path) else None
+    if folder is None or not folder.is_dir():
         names = ", ".join(map(repr, ["googlenet", *runs]))
-        raise ValueError(f"what must be one of {names}, a run folder or a network, got {str(what)!r}")
+        raise ValueError(f"what must be one of {names}, a run folder or a network, got {what!r}")
     return open_run(folder)
+
+
+def accelerated(network: Network) -> Network:
+    """The network on this machine's GPU, CUDA or MPS; on the CPU where there is none, or one that lacks operators."""
+    device = torch.accelerator.current_accelerator(check_available=True)
+    if device is not None:
+        try:
+            visualize(network.to(device), logit(0), size=network.smallest, steps=1, progress=False)
+        except (NotImplementedError, RuntimeError):
+            network.to("cpu")
+    return network

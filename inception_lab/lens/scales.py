@@ -78,6 +78,8 @@ def verdicts(groups: dict[str, pd.DataFrame]) -> pd.DataFrame:
     of the modules of all groups, and those of the groups' means. Raises ValueError for fewer than three seeds.
     """
     found = {}
+    if not groups:
+        raise ValueError("groups must be at least one table, got none")
     for name, table in groups.items():
         if len(table) < 3:
             raise ValueError(f"rows must be of at least 3 seeds, got {len(table)}")

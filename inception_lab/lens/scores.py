@@ -5,7 +5,8 @@
 A score says little by itself. Each has its chance, and a network with shuffled weights, which knows nothing, beside it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -16,8 +17,8 @@ from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
 from inception_lab.data.shapes import Shapes
-from inception_lab.lens.attribution import grad_cam, integrated_gradients, occlusion
-from inception_lab.lens.network import Network, Targets
+from inception_lab.lens.attribution import cam, edges, grad_cam, gradient, integrated_gradients, occlusion
+from inception_lab.lens.network import Network
 
 THRESHOLDS = np.linspace(0.05, 0.95, 19)  # shares of a map's largest value
 Method = Callable[[Network, torch.Tensor, torch.Tensor], torch.Tensor]  # network, images and classes → maps (N, H, W)
@@ -38,13 +39,25 @@ class Scores(NamedTuple):
     threshold: float = np.nan  # of the boxes that the maps draw
 
 
-def smoothed_gradients(network: Network, images: torch.Tensor, targets: Targets | None) -> torch.Tensor:
-    """The size of the integrated gradients, whatever their sign, blurred with a deviation of 1/32 of the image."""
-    sizes = integrated_gradients(network, images, targets).abs().cpu().numpy()
-    return torch.from_numpy(ndimage.gaussian_filter(sizes, (0, *[side / 32 for side in sizes.shape[1:]])))
+def blurred(method: Method) -> Method:
+    """The method with its maps blurred, by a deviation of 1/32 of the image: pixels are too fine for a box."""
+
+    def maps(network: Network, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        found = method(network, images, targets).numpy()
+        return torch.from_numpy(ndimage.gaussian_filter(found, (0, *[side / 32 for side in found.shape[1:]])))
+
+    return maps
 
 
-METHODS: dict[str, Method] = {"Grad-CAM": grad_cam, "occlusion": occlusion, "integrated gradients": smoothed_gradients}
+METHODS: dict[str, Method] = {
+    "CAM": cam,
+    "Grad-CAM": grad_cam,
+    "occlusion": occlusion,
+    "integrated gradients": blurred(partial(integrated_gradients, signed=False)),
+    "signed integrated gradients": blurred(integrated_gradients),
+    "|gradient|": blurred(gradient),
+    "edge filter": blurred(edges),
+}
 
 
 def boxes_of(data: Shapes, indices: Iterable[int]) -> torch.Tensor:
@@ -107,6 +120,9 @@ def score(
     "the center" or "the whole image" is scored too: the row "none" of the network "none".
     """
     methods = METHODS if methods is None else methods
+    for argument, given in {"networks": networks, "methods": methods}.items():
+        if not isinstance(given, Mapping) or not given:
+            raise ValueError(f"{argument} must be at least one, by name, as a dictionary, got {given!r}")
     images, batch = check_whole("images", images, 2), check_whole("batch", batch)
     rows = []
     with torch.device("cpu"), tqdm(total=2 * len(networks) * len(methods), desc="scoring", disable=not progress) as bar:

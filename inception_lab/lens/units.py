@@ -48,6 +48,7 @@ def modules(network: Network) -> list[str]:
     return [stage for stage in network.model.stages if stage.startswith("inception")]
 
 
+@instrument
 def channels(network: Network) -> dict[str, int]:
     """Every name whose activations can be asked for, with its channels: stages, paths, layers inside them, logits."""
     found: dict[str, int] = {}
@@ -62,11 +63,13 @@ def channels(network: Network) -> dict[str, int]:
 
 def check_names(network: Network, names: str | Iterable[str], argument: str = "names") -> list[str]:
     """The names as a list; ValueError for one that is not there, offering the closest."""
-    names = [names] if isinstance(names, str) else list(names)
+    names = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
     known = channels(network)
     if not names:
         raise ValueError(f"{argument} must name at least one path, got none")
     for name in names:
+        if not isinstance(name, str):
+            raise ValueError(f"{argument} must be a name such as 'inception_4a.five', got {name!r}")
         if name not in known:
             hint = closest(name, known, most=3) or "."
             raise ValueError(f"{argument}: {name!r} is not in this network{hint} Paths: {', '.join(paths(network))}")
@@ -78,7 +81,12 @@ def find_unit(network: Network, text: str | tuple[str, int]) -> Unit:
 
     Raises ValueError for a name that is not there, offering the closest, and for a channel that it does not have.
     """
-    path, _, number = text.partition(":") if isinstance(text, str) else (text[0], "", str(text[1]))
+    if isinstance(text, tuple) and len(text) == 2:
+        path, number = text[0], str(text[1])
+    elif isinstance(text, str):
+        path, _, number = text.partition(":")
+    else:
+        raise ValueError(f"unit must be a name and a channel, such as 'inception_4a.five:12', got {text!r}")
     check_names(network, path, "unit")
     count = channels(network)[path]
     if not number.isdecimal() or int(number) >= count:
@@ -106,7 +114,7 @@ def activations(
     names = check_names(network, names)
     check_pixels(images)
     found = [network.extract(some, names) for some in images.split(check_whole("batch", batch))]
-    return {name: torch.cat([values[name] for values in found]) for name in names}
+    return {name: torch.cat([values[name].cpu() for values in found]) for name in names}
 
 
 def peaks(values: torch.Tensor) -> torch.Tensor:

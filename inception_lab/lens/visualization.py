@@ -54,7 +54,7 @@ def visualize(
     A unit that no step makes positive is dead, as far as this search can tell: its entry of `dead` is True, and a
     warning names it. Raises ValueError for a wrong argument, before the first step.
     """
-    objectives = [objectives] if isinstance(objectives, Objective) else list(objectives)
+    objectives = list(objectives) if isinstance(objectives, list | tuple) else [objectives]
     if not objectives:
         raise ValueError("objectives must be at least one, got none")
     size = check_whole("size", network.size if size is None else size, network.smallest)
@@ -82,7 +82,7 @@ def visualize(
     if dead.any():
         names = ", ".join(str(o) for o, is_dead in zip(objectives, dead, strict=True) if is_dead)
         warnings.warn(f"dead: {names}. No step of {steps} made it positive anywhere", stacklevel=2)
-    return Visualized(images, torch.stack(history), reached, dead)
+    return Visualized(images.cpu(), torch.stack(history), reached, dead)
 
 
 @instrument

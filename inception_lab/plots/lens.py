@@ -1,6 +1,6 @@
 """Figures of what is inside a trained network."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +11,6 @@ from inception_lab.plots.style import (
     HIGHLIGHT,
     INK,
     LIGHT,
-    PATH_LABELS,
     PATHS,
     QUIET,
     Array,
@@ -38,13 +37,16 @@ def filters(rows: dict[str, Array]) -> Figure:
     return figure
 
 
-def path_maps(photograph: Array, maps: dict[str, Array]) -> Figure:
-    """Draw a photograph (H, W, 3) and, one row per path, some of its maps: path → (n, h, w). Returns the figure."""
+def path_maps(photograph: Array, maps: dict[str, Array], labels: Mapping[str, str]) -> Figure:
+    """Draw a photograph (H, W, 3) and, one row per path, some of its maps: path → (n, h, w). Returns the figure.
+
+    labels: what each path is called, `Network.path_labels`.
+    """
     count = max(len(values) for values in maps.values())
     figure, axes = image_axes(len(maps), count + 1, 1.05 * (count + 1), 1.1 * len(maps))
     for line, (path, values) in zip(axes, maps.items(), strict=True):
         line[0].imshow(photograph)
-        line[0].set_title(PATH_LABELS[path], color=INK, fontsize=9)
+        line[0].set_title(labels[path], color=INK, fontsize=9)
         path_bar(line[0], path)
         for ax, value in zip(line[1:], np.asarray(values), strict=False):
             ax.imshow(value, cmap=ramp(PATHS[path]))
@@ -69,11 +71,11 @@ def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: 
     return figure
 
 
-def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]]) -> Figure:
+def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]], labels: Mapping[str, str]) -> Figure:
     """Draw tuning curves over the object's scale, one panel per title: title → (scales (S,), {path → curves (C, S)}).
 
-    A thin line for each unit and a thick one for their mean, each unit divided by its largest answer. Returns the
-    figure.
+    A thin line for each unit and a thick one for their mean, each unit divided by its largest answer. labels: as
+    `path_maps`. Returns the figure.
     """
     figure, drawn = panels(groups, 4.6 * len(groups), 3.4, sharey=True)
     for ax, title, (scales, curves) in drawn:
@@ -81,7 +83,7 @@ def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]]) -> Figure:
             units = np.asarray(answers)
             units = units[units.max(1) > 0] / units[units.max(1) > 0].max(1, keepdims=True)
             ax.plot(scales, units.T, color=PATHS[path], lw=0.5, alpha=0.25)
-            ax.plot(scales, units.mean(0), color=PATHS[path], lw=2.5, label=PATH_LABELS[path])
+            ax.plot(scales, units.mean(0), color=PATHS[path], lw=2.5, label=labels[path])
         ax.set(xscale="log", xticks=[1 / 8, 1 / 4, 1 / 2, 1], title=title, ylim=(0, 1.03))
         ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
         ax.minorticks_off()

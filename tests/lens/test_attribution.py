@@ -7,11 +7,14 @@ import pandas as pd
 import pytest
 import record_lens
 import torch
+from scipy import ndimage
 
 from inception_lab import lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
 from inception_lab.lens import controls, recorded, scales, scores
+from inception_lab.lens.attribution import class_maps, enlarged
+from inception_lab.lens.network import Network
 from inception_lab.models import zoo
 from inception_lab.training import RECIPES, Trainer, initial_model, load_model, make_fabric, open_data
 
@@ -72,7 +75,7 @@ def test_classes_by_name_number_or_as_found(network, batch):
     assert torch.equal(lens.grad_cam(network, images, "ring"), lens.grad_cam(network, images, [3] * 6))
 
 
-@pytest.mark.parametrize("method", [lens.grad_cam, lens.occlusion, lens.integrated_gradients])
+@pytest.mark.parametrize("method", [lens.cam, lens.grad_cam, lens.occlusion, lens.gradient, lens.integrated_gradients])
 def test_wrong_arguments_are_told(network, batch, method):
     for target, message in [
         ("rings", r"or a name, got 'rings'; did you mean 'ring'"),
@@ -95,6 +98,79 @@ def test_wrong_settings_are_told(network, batch):
         lens.occlusion(network, batch[0], stride=9)
     with pytest.raises(ValueError, match="steps must be"):
         lens.integrated_gradients(network, batch[0], steps=0)
+
+
+# --- what holds at 224 pixels and for one line of algebra -----------------------------------------------------
+
+
+@pytest.mark.parametrize("aux", [True, False])
+def test_grad_cam_at_the_last_module_is_cam_cut_off_over_the_number_of_positions(aux):
+    torch.manual_seed(0)
+    network = lens.Network(zoo.build("googlenet", 20, aux=aux), size=96)
+    images = torch.rand(3, 3, 96, 128)
+    maps = class_maps(network, network.pixels(images))
+    h, w = maps.shape[2:]
+    by_hand = enlarged((maps / (h * w))[range(3), [5, 0, 19]].relu(), images)
+    found = lens.grad_cam(network, images, [5, 0, 19])
+    assert (found - by_hand).abs().max() < 2e-7 * max(1, found.max())
+    logits = network(images).detach() - network.model.linear.bias
+    torch.testing.assert_close(maps.mean((2, 3)), logits, rtol=1e-4, atol=1e-5)
+    cam = lens.cam(network, images, [5, 0, 19])
+    assert cam.shape == (3, 96, 128) and torch.equal(cam, enlarged(maps[range(3), [5, 0, 19]], images))
+
+
+def test_occlusion_reaches_every_edge_and_is_the_same_whatever_computes_it(network, batch, monkeypatch):
+    images, labels = batch[0][:2, :, :50, :61], batch[1][:2]
+    found = lens.occlusion(network, images, labels, window=9, stride=7)
+    assert found.shape == (2, 50, 61) and found.isfinite().all()
+    covered = images / 255
+    covered[:, :, 41:, 52:] = network.mean[0]
+    with torch.no_grad():
+        fall = (network(images) - network(covered))[range(2), labels]
+    torch.testing.assert_close(found[:, 49, 60], fall, rtol=1e-3, atol=1e-3)
+    monkeypatch.setattr(Network, "for_inference", lambda self: self)
+    torch.testing.assert_close(lens.occlusion(network, images, labels, window=9, stride=7), found, rtol=1e-3, atol=1e-3)
+
+
+def test_the_gradient_is_what_a_small_step_changes(network, batch):
+    double = lens.Network(
+        load_model(RUN)[0].double(),
+        network.mean.flatten().tolist(),
+        network.std.flatten().tolist(),
+        network.classes,
+        64,
+    )
+    images, labels = batch[0][:1].double() / 255 * 0.98 + 0.01, batch[1][:1]
+    step = torch.zeros_like(images)
+    step[0, 1, 30, 31] = 1e-5
+    with torch.no_grad():
+        slope = (double(images + step) - double(images - step))[0, labels[0]] / 2e-5
+    x = images.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(double(x)[0, labels[0]], x)
+    assert gradient[0, 1, 30, 31].item() == pytest.approx(slope.item(), rel=1e-3, abs=1e-6)
+    torch.testing.assert_close(lens.gradient(double, images, labels), gradient.abs().sum(1).float())
+
+
+def test_unsigned_integrated_gradients_are_the_size_of_the_signed(network, batch):
+    signed, unsigned = (lens.integrated_gradients(network, *batch, steps=4, signed=s) for s in (True, False))
+    assert (signed < 0).any() and torch.equal(unsigned, signed.abs())
+
+
+def test_the_edge_filter_is_scipys_sobel(network, batch):
+    for image, found in zip(batch[0].float().mean(1).numpy() / 255, lens.edges(network, batch[0]), strict=True):
+        expected = np.hypot(ndimage.sobel(image, 0, mode="mirror"), ndimage.sobel(image, 1, mode="mirror"))
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{}, [], None, 5])
+def test_scores_say_which_argument_is_empty(network, wrong):
+    with pytest.raises(ValueError, match="networks must be at least one, by name"):
+        scores.score(wrong)
+    if wrong is not None:
+        with pytest.raises(ValueError, match="methods must be at least one, by name"):
+            scores.score({"trained": network}, wrong)
+    with pytest.raises(ValueError, match="groups must be at least one table"):
+        scales.verdicts({})
 
 
 # --- scores -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import torch
 from inception_lab import count, lens
 from inception_lab.common import files
 from inception_lab.data.shapes import Shapes
+from inception_lab.lens import circuits
 from inception_lab.lens.connections import expanded_kernel, strongest
 from inception_lab.lens.network import Network
 from inception_lab.models import zoo
@@ -26,7 +27,10 @@ OF_IMAGES = {
     "top patches": lambda network, images: lens.top_patches(network, images, "conv2", k=2, **QUIET)["conv2"].values,
     "crop": lambda network, images: lens.crop(network, images[0], (-4, 8, 40, 30)),
     "excitation": lambda network, images: lens.excitation(network, images, TERMS),
+    "CAM": lambda network, images: lens.cam(network, images, "ring"),
     "Grad-CAM": lambda network, images: lens.grad_cam(network, images, "ring"),
+    "gradient": lambda network, images: lens.gradient(network, images, "ring"),
+    "edges": lambda network, images: lens.edges(network, images),
     "occlusion": lambda network, images: lens.occlusion(network, images, "ring", window=32, stride=32),
     "integrated gradients": lambda network, images: lens.integrated_gradients(network, images, "ring", steps=4),
 }
@@ -47,6 +51,32 @@ def network():
 @pytest.fixture(scope="module")
 def expected(network):
     return {name: of(network, IMAGES) for name, of in INSTRUMENTS.items()}
+
+
+NAMED = {
+    "activations": lambda network, name: lens.activations(network, IMAGES, name),
+    "top patches": lambda network, name: lens.top_patches(network, IMAGES, name, **QUIET),
+    "tuning": lambda network, name: lens.tuning(network, name, images=2, **QUIET),
+    "Grad-CAM": lambda network, name: lens.grad_cam(network, IMAGES, layer=name),
+    "receptive field": lambda network, name: lens.receptive_field(network, name, 0, 0),
+    "unit": lens.find_unit,
+    "objective": lambda network, name: lens.visualize(network, name),
+    "inputs": lambda network, name: circuits.inputs(network, IMAGES, name),
+    "without": lambda network, name: circuits.without(network, [name]),
+    "dictionary": lambda network, name: circuits.dictionary(network, IMAGES[:1], name),
+}
+
+
+@pytest.mark.parametrize("name", [5, 1.5, True, (5, 5), b"conv1"])
+@pytest.mark.parametrize("of", NAMED)
+def test_what_is_no_name_is_told_by_every_instrument(network, of, name):
+    told(NAMED[of], network, name, says=r"(names?|layer|path|unit|objectives)\b.* must be|is not in this network")
+
+
+def test_what_is_no_network_is_told(network):
+    for wrong in ("googlenet", network.model, None):
+        told(lens.grad_cam, wrong, IMAGES, says="network must be one that lens.open gives, got")
+        told(lens.paths, wrong, says="network must be one that lens.open gives, got")
 
 
 def told(call, *arguments, says=""):

@@ -212,6 +212,7 @@ def test_rows_of_a_path_have_a_bar_in_its_color_and_letters_in_ink():
     bars = [line.get_color() for ax in figure.axes for line in ax.lines]
     assert bars == [plots.PATHS["five"]]
     assert {text.get_color() for ax in figure.axes for text in ax.texts} == {plots.INK}
-    figure = plots.path_maps(np.zeros((4, 4, 3)), {path: np.zeros((2, 4, 4)) for path in plots.PATHS})
+    maps = {path: np.zeros((2, 4, 4)) for path in plots.PATHS}
+    figure = plots.path_maps(np.zeros((4, 4, 3)), maps, plots.PATH_LABELS)
     assert [line.get_color() for ax in figure.axes for line in ax.lines] == list(plots.PATHS.values())
     assert all(line.get_transform() == ax.transAxes for ax in figure.axes for line in ax.lines)  # beside the image
