@@ -108,7 +108,7 @@ def small(words):
     if words[0] == "record" and "--into" not in words:
         words += ["--into", "data/runs"]
     if words[0] == "ladder" and "--kept" not in words:
-        words += ["--length", "1"]  # 144 crops by three models of the whole width
+        words += ["--length", "1"]  # image, in 144 crops by three models of the whole width
     return words if words[0] == "record" else [*words, "--quiet"]
 
 
