@@ -11,18 +11,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import matplotlib
 import pytest
+from materials import NEED_REAL_IMAGES, REAL_IMAGES, WEIGHTS
 from quick import QUICK
 
 # Figures are drawn in memory, whatever display the machine has. MPLBACKEND would do that too, but the kernels
 # that tests start would inherit it, and show no figures.
 matplotlib.use("Agg")
-
-# Real images for tests: packed sets with a script that unpacks them, beside the repository or where this variable
-# says. They are not part of the project. Tests that want them are skipped without them, unless NEED is set.
-REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED_REAL_IMAGES"
-
-# The published GoogLeNet's weights: where INCEPTION_LAB_WEIGHTS says, as for the library, or beside the real images.
-WEIGHTS = "INCEPTION_LAB_WEIGHTS"
 
 # Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
 NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"

@@ -4,7 +4,7 @@
 QUICK = {
     "tests": ["test_cli"],
     "costs": ["test_counting", "test_published"],
-    "course": ["test_claims", "test_notebook_prose", "test_project", "test_slides"],
+    "course": ["test_claims", "test_notebook_prose", "test_project"],
     "data": ["test_crops", "test_datasets", "test_folders", "test_pictures"],
     "evaluation": ["test_records"],
     "explorer": ["test_explorer_page"],

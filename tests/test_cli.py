@@ -85,6 +85,7 @@ def test_without_a_recipe_all_are_listed(capsys):
     assert capsys.readouterr().out.split() == list(RECIPES)
 
 
+@pytest.mark.slow
 def test_counting_imports_nothing_that_trains():
     code = "import sys, inception_lab.cli as c; c.main(['count', 'alexnet']); print('lightning_fabric' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -249,6 +250,7 @@ def test_a_full_disk_behind_standard_output_is_told(monkeypatch, capsys):
         assert capsys.readouterr().err == "inception-lab: standard output: No space left on device\n"
 
 
+@pytest.mark.slow
 def test_no_process_adds_something_when_it_ends():
     for destination, status in (("/dev/full", 1), ("closed", 141)):
         code = "import sys; from inception_lab.cli import main; sys.exit(main(['count', 'googlenet']))"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from materials import WHOLE_SETS
 
 from inception_lab import count
 from inception_lab.common import files
@@ -21,8 +22,8 @@ SHIPPED = [folder for folder in recorded_runs() if (folder / "model.safetensors"
 CIFAR10, TINY = ("cifar10", "test"), ("tiny-imagenet-200", "val")  # packed sets, each with its split
 PACKED = {"cifar10": CIFAR10, "cifar10-jpeg": CIFAR10, "tiny-imagenet": TINY, "tiny-imagenet-200": TINY}  # by data
 WORDS = "tiny-imagenet-200-words.tsv"  # beside the packed sets: names of the classes
-# The whole set through a network of more MACs than this takes a CPU many minutes: wanted by this variable only.
-LARGE, WHOLE = 200e6, "INCEPTION_LAB_WHOLE_SETS"
+# The whole set through a network of more MACs than this takes a CPU many minutes: wanted by WHOLE_SETS only.
+LARGE = 200e6
 
 
 @cache
@@ -79,8 +80,10 @@ def test_a_part_of_the_images_is_classified_as_recorded_within_sampling_error(fo
 def test_all_images_are_classified_as_recorded(folder, request, monkeypatch, tmp_path):
     """So half precision, in which the weights are kept, changes the accuracy by less than 0.1 points."""
     recipe, data, metrics, macs = about(folder)
-    if macs > LARGE and not torch.cuda.is_available() and not os.environ.get(WHOLE):
-        pytest.skip(f"{data['val_images']:,} images of {macs / 1e9:.1f} billion MACs: set {WHOLE} to wait for them")
+    if macs > LARGE and not torch.cuda.is_available() and not os.environ.get(WHOLE_SETS):
+        pytest.skip(
+            f"{data['val_images']:,} images of {macs / 1e9:.1f} billion MACs: set {WHOLE_SETS} to wait for them"
+        )
     p = evaluate(folder, request, monkeypatch, tmp_path, None)
     assert len(p.labels) == data["val_images"]
     # Where the run was evaluated in bfloat16 and this machine does it in another precision, that differs too.
