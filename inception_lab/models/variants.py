@@ -241,7 +241,7 @@ def with_fields(design: Design, **fields: Any) -> Design:
 
 def without_path(design: Design, *columns: str) -> Design:
     """Each module without the path of these columns of Table 1. It costs less, and its output is narrower."""
-    none = dict.fromkeys(columns, 0)
+    none: dict[str, Any] = dict.fromkeys(columns, 0)
     rows = (row._replace(**none) if row.type == "inception" else row for row in design.table)
     return replace(design, table=tuple(rows))
 
