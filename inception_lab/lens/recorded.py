@@ -1,8 +1,9 @@
-"""What is recorded in data/lens, because it takes too long to compute in a notebook: `scripts/record_lens.py` makes it.
+"""What is recorded in data/lens, because it takes too long to compute in a notebook; its README says what makes it.
 
 scales        the scale that each path prefers, see `scales`: networks of several seeds, trained and new
 attributions  how well attributions find objects, see `scores`: one trained network, and the same shuffled
 pictures      optimized images of the published GoogLeNet, and what each reaches
+first_steps   the gradients of networks with and without heads in their first steps
 settings      what steps, canvas, transforms and parametrization change in such images, one at a time
 """
 
@@ -20,7 +21,7 @@ def read(name: str) -> pd.DataFrame:
     """A recorded table by its name, such as "scales"; ValueError where it has not been made."""
     path = files.recorded("lens", f"{name}.csv")
     if not path.is_file():
-        raise ValueError(f"there is no {path}: `python scripts/record_lens.py` makes it")
+        raise ValueError(f"there is no {path}: data/lens/README.md says what makes it")
     return pd.read_csv(path)
 
 

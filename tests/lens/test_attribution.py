@@ -378,5 +378,5 @@ def test_the_tables_are_made_where_they_stopped(tmp_path, monkeypatch):
     assert pd.read_csv(tmp_path / "t.csv").to_dict("list") == {"network": ["a"] * 2, "seed": [0, 1], "value": [1.5] * 2}
     monkeypatch.setattr(files, "recorded", lambda *parts: tmp_path / parts[-1])
     assert len(recorded.read("t")) == 2
-    with pytest.raises(ValueError, match="scripts/record_lens.py` makes it"):
+    with pytest.raises(ValueError, match="README.md says what makes it"):
         recorded.read("other")

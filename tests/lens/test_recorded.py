@@ -35,7 +35,7 @@ def test_what_is_not_recorded_is_told():
         recorded.pictures(["inception_4a.fife:5"])
     with pytest.raises(ValueError, match="name must be one of 'default'"):
         recorded.setting("defaults")
-    with pytest.raises(ValueError, match="record_lens.py` makes it"):
+    with pytest.raises(ValueError, match="README.md says what makes it"):
         recorded.read("picture")
 
 
