@@ -5,6 +5,6 @@ gallery("units")                                           # the published GoogL
 """
 
 from inception_lab.explorer.exploration import explore
-from inception_lab.explorer.gallery import gallery
+from inception_lab.explorer.gallery_page import gallery
 
 __all__ = ["explore", "gallery"]
