@@ -125,7 +125,7 @@ def save(image: torch.Tensor, path: Path) -> str:
     """Write an image (3, H, W) from 0 to 1 as WebP; returns the file's name."""
     content = io.BytesIO()
     pixels = (image.clamp(0, 1) * 255 + 0.5).to(torch.uint8).permute(1, 2, 0).numpy()
-    Image.fromarray(pixels).save(content, "webp", quality=85, method=6)
+    Image.fromarray(pixels).save(content, "webp", quality=80, method=6)
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write(path, content.getvalue())
     return path.name

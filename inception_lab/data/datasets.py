@@ -97,7 +97,8 @@ def load(
     length = length if length is None else check_whole("length", length)
     root = files.cache() if root is None else Path(root)
     if name_or_path == "shapes":
-        return Shapes(split, size=size or 64, length=length or (10_000 if split == "train" else 2_000), seed=seed)
+        default = 10_000 if split == "train" else 2_000
+        return Shapes(split, size=64 if size is None else size, length=default if length is None else length, seed=seed)
     data: ImageSet
     if name_or_path == "cifar10":
         data = _cifar10(fetch("cifar10", root, download).parent, split, size)

@@ -192,3 +192,9 @@ def test_real_images_load(real_images, tmp_path, name, split, per_class, classes
     assert 90 < held.images.float().mean() < 140 and held.images.float().std() > 50
     batches = DataLoader(data, batch_size=40, num_workers=2)
     assert torch.equal(torch.cat([images for images, _ in batches]), held.images)
+
+
+@pytest.mark.parametrize("option", ["size", "length"])
+def test_zero_is_no_missing_value(option):
+    with pytest.raises(ValueError, match=option):
+        datasets.load("shapes", "val", **{option: 0})

@@ -19,7 +19,7 @@ def test_every_path_has_a_picture_and_every_picture_a_row():
     assert set(names) <= set(table["name"])
     assert recorded.pictures(names[:2]).shape == (2, 3, record_lens.SIZE, record_lens.SIZE)
     assert {path.name for path in (PLACE / "pictures").iterdir()} == set(table["file"])
-    assert sum(path.stat().st_size for path in PLACE.rglob("*.webp")) < 800e3
+    assert sum(path.stat().st_size for path in PLACE.rglob("*.webp")) < 700e3
 
 
 def test_every_setting_has_its_pictures_and_rows():
