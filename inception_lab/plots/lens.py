@@ -11,6 +11,7 @@ from inception_lab.plots.style import (
     HIGHLIGHT,
     INK,
     LIGHT,
+    PATH_LABELS,
     PATHS,
     QUIET,
     Array,
@@ -37,10 +38,12 @@ def filters(rows: dict[str, Array]) -> Figure:
     return figure
 
 
-def path_maps(photograph: Array, maps: dict[str, Array], labels: Mapping[str, str]) -> Figure:
+def path_maps(
+    photograph: Array, maps: dict[str, Array], labels: Mapping[str, str], titles: Sequence[str] = ()
+) -> Figure:
     """Draw a photograph (H, W, 3) and, one row per path, some of its maps: path → (n, h, w). Returns the figure.
 
-    labels: what each path is called, `Network.path_labels`.
+    labels: what each path is called, `Network.path_labels`. titles: of the columns of maps.
     """
     count = max(len(values) for values in maps.values())
     figure, axes = image_axes(len(maps), count + 1, 1.05 * (count + 1), 1.1 * len(maps))
@@ -50,18 +53,21 @@ def path_maps(photograph: Array, maps: dict[str, Array], labels: Mapping[str, st
         path_bar(line[0], path)
         for ax, value in zip(line[1:], np.asarray(values), strict=False):
             ax.imshow(value, cmap=ramp(PATHS[path]))
+    for ax, title in zip(axes[0][1:], titles, strict=False):
+        ax.set_title(title, fontsize=8, loc="center")
     return figure
 
 
 def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: float = 1.1) -> Figure:
     """Draw rows of images (N, 3, H, W) from 0 to 1, each row with its name on the left. Returns the figure.
 
-    A row whose name is a path, or ends in one ("inception_4a.five"), has a bar in the path's color.
+    A row whose name ends in a path ("inception_4a.five") has a bar in its color; one named "five" says "5×5".
     """
     count = max(len(images) for images in rows.values())
     figure, axes = image_axes(len(rows), count, side * count + 1.3, side * len(rows) + 0.25)
     for line, (name, images) in zip(axes, rows.items(), strict=True):
-        line[0].text(-0.12, 0.5, name, ha="right", va="center", transform=line[0].transAxes, color=INK, fontsize=9)
+        text = PATH_LABELS.get(name, name)
+        line[0].text(-0.12, 0.5, text, ha="right", va="center", transform=line[0].transAxes, color=INK, fontsize=9)
         if (path := name.rpartition(".")[2]) in PATHS:
             path_bar(line[0], path)
         for ax, image in zip(line, images, strict=False):

@@ -197,4 +197,4 @@ def test_real_images_load(real_images, tmp_path, name, split, per_class, classes
 @pytest.mark.parametrize("option", ["size", "length"])
 def test_zero_is_no_missing_value(option):
     with pytest.raises(ValueError, match=option):
-        datasets.load("shapes", "val", **{option: 0})
+        load("shapes", "val", **{option: 0})

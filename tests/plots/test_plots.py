@@ -216,3 +216,10 @@ def test_rows_of_a_path_have_a_bar_in_its_color_and_letters_in_ink():
     figure = plots.path_maps(np.zeros((4, 4, 3)), maps, plots.PATH_LABELS)
     assert [line.get_color() for ax in figure.axes for line in ax.lines] == list(plots.PATHS.values())
     assert all(line.get_transform() == ax.transAxes for ax in figure.axes for line in ax.lines)  # beside the image
+
+
+def test_columns_of_maps_have_titles_and_rows_of_pictures_the_labels_of_their_paths():
+    figure = plots.path_maps(np.zeros((4, 4, 3)), {"one": np.zeros((2, 4, 4))}, plots.PATH_LABELS, ["3a", "5b"])
+    assert [ax.get_title(loc="center") for ax in figure.axes[1:3]] == ["3a", "5b"]
+    figure = plots.picture_rows({"five": np.zeros((1, 3, 4, 4))})
+    assert figure.axes[0].texts[0].get_text() == "5×5"
