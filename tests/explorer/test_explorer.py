@@ -56,16 +56,6 @@ def out(run, tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="module")
-def network(run):
-    return lens.open_run(run)
-
-
-@pytest.fixture(scope="module")
-def images():
-    return datasets.in_memory(datasets.load("shapes", "val", size=tiny.SIZE, length=60))
-
-
 @pytest.fixture
 def state(out):
     return page.read_script(out / "data" / "run.js")

@@ -120,12 +120,18 @@ def test_a_click_shows_the_unit_with_its_own_pictures_and_numbers(out, open_page
     assert tab.locator("details tr").count() == len(data["tuning"]["scales"])
 
 
+def follow(open_page, out, kind, start, end):
+    """The page after a click on the first of a unit's inputs or outputs, which must lead to the unit there."""
+    tab = open_page(out, f"#{start}.one:1")
+    tab.locator(f".{kind} button").first.click()
+    channel = details(out, start)[kind][1][0]["channel"]
+    tab.wait_for_function(f"document.querySelector('#unit-name').textContent.startsWith('{end}')")
+    assert tile(tab, end, channel).get_attribute("aria-selected") == "true"
+    return tab
+
+
 def test_an_input_leads_to_its_unit_and_back(out, open_page):
-    tab = open_page(out, "#inception_4a.one:1")
-    tab.locator(".inputs button").first.click()
-    channel = details(out, "inception_4a")["inputs"][1][0]["channel"]
-    tab.wait_for_function("document.querySelector('#unit-name').textContent.startsWith('inception_3a')")
-    assert tile(tab, "inception_3a", channel).get_attribute("aria-selected") == "true"
+    tab = follow(open_page, out, "inputs", "inception_4a", "inception_3a")
     assert tab.locator(".tile[aria-selected=true]").count() == 1
     tab.go_back()
     tab.wait_for_function("document.querySelector('#unit-name').textContent === 'inception_4a.one:1'")
@@ -380,11 +386,7 @@ def test_the_first_view_of_a_network_of_full_width_takes_under_two_seconds(wide,
 
 
 def test_an_output_leads_to_the_unit_that_reads_and_the_last_module_to_the_classes(out, open_page):
-    tab = open_page(out, "#inception_3a.one:1")
-    tab.locator(".outputs button").first.click()
-    channel = details(out, "inception_3a")["outputs"][1][0]["channel"]
-    tab.wait_for_function("document.querySelector('#unit-name').textContent.startsWith('inception_4a')")
-    assert tile(tab, "inception_4a", channel).get_attribute("aria-selected") == "true"
+    tab = follow(open_page, out, "outputs", "inception_3a", "inception_4a")
     assert "linear" in tab.inner_text(".outputs")
 
 

@@ -6,7 +6,6 @@ import gallery
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 import torch
 from test_explorer import alike, contents, make_run
 
@@ -14,7 +13,6 @@ from inception_lab import explorer, lens
 from inception_lab.cli import main
 from inception_lab.common import files
 from inception_lab.common.checks import DataError, RunError
-from inception_lab.data import datasets
 from inception_lab.explorer import page
 from inception_lab.models import DESIGNS, GoogLeNet
 from inception_lab.models.designs import Design
@@ -27,16 +25,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return make_run(tmp_path_factory.mktemp("gallery") / "tiny-run")
-
-
-@pytest.fixture(scope="module")
-def network(run):
-    return lens.open_run(run)
-
-
-@pytest.fixture(scope="module")
-def images():
-    return datasets.in_memory(datasets.load("shapes", "val", size=tiny.SIZE, length=40))
 
 
 @pytest.fixture(scope="module")
