@@ -48,3 +48,24 @@ def on_rank_zero(fabric: Fabric, function: Callable[..., Any], *arguments: Any) 
     if message is not None:
         raise RunError(message)
     return result
+
+
+def rank_zero_first(fabric: Fabric, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call that every process makes, after the first one has made it and downloaded what all need.
+
+    What it raises in the first is a RunError in the others.
+    """
+    result = error = None
+    with fabric.rank_zero_first():
+        try:
+            result = function(*arguments)
+        except Exception as raised:  # raised below: a process that leaves here is waited for
+            error = raised
+    on_rank_zero(fabric, _raise, error)
+    _raise(error)
+    return result
+
+
+def _raise(error: Exception | None) -> None:
+    if error is not None:
+        raise error
