@@ -45,9 +45,10 @@ TESTS   := $(VENV)/.installed-test
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab (OFFLINE=1: without asking for the published weights)
+lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab, as your own copy in work/ (OFFLINE=1: do not ask for the published weights)
+	@$(RUN) scripts/workspace.py
 	@$(RUN) -m jupyterlab $(NO_BROWSER) --allow-root --ServerApp.root_dir="$(CURDIR)" \
-		--LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
+		--LabApp.default_url=/lab/tree/work/00_welcome.ipynb
 
 quick: lint ## check style, types and imports, and run the fast tests of every package
 	@$(TEST) $(PARALLEL) -q -m quick

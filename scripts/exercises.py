@@ -22,29 +22,30 @@ import grading
 import nbformat
 from nbformat import v4
 
+from inception_lab.exercises import NOBODY
+
 ROOT = Path(__file__).resolve().parent.parent
-EXERCISES, NOTEBOOKS = ROOT / "exercises", ROOT / "notebooks"
+EXERCISES, NOTEBOOKS, WORK = ROOT / "exercises", ROOT / "notebooks", ROOT / "work"
 BLOCK = re.compile(r"^```python(?: (given|answer|test))?\n(.*?)^```\n?", re.DOTALL | re.MULTILINE)
 INTRODUCTION = """\
 # Exercises {title}
 
 These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into `STUDENT`: the numbers of some
-exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the test below it.
+exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the two cells below it.
 
-The tests that you see only check the form. The others grade your answers and say what went wrong. Save the notebook,
-and in a terminal, in the folder of the course:
+The first of them checks the form alone. The second, `check(...)`, grades your answer and says what went wrong. To grade
+the whole notebook, save it, and in a terminal, in the folder of the course:
 
 ```sh
 make check NOTEBOOK=exercises/{name}.ipynb
 ```"""
-NOBODY = 'STUDENT = "your name"'
 FIRST = f"""\
 import math
 
 import torch
 from torch import nn
 
-from inception_lab.exercises import draw, expect
+from inception_lab.exercises import check, draw, expect
 
 {NOBODY}
 _ = torch.manual_seed(0)"""
@@ -103,12 +104,18 @@ def source_notebook(name: str, exercises: list[Exercise]):
             cells.append(_cell(f"{e.name}-given", e.given, locked=True))
         cells.append(_cell(e.name, e.answer, solution=True))
         cells.append(_cell(f"{e.name}-test", e.test, grade=True, locked=True, points=e.points))
+        cells.append(v4.new_code_cell(f'check("{name}/{e.name}")', id=f"{e.name}-check"))
     notebook.cells = cells
     return notebook
 
 
 def _is_for_colab(cell) -> bool:
     return "colab" in cell.metadata.get("tags", [])
+
+
+def _is_of_the_course(cell) -> bool:
+    """Whether a cell that nbgrader does not know was made here, and is not the student's own."""
+    return _is_for_colab(cell) or cell.source.startswith("check(")
 
 
 def _grade_id(cell) -> str | None:
@@ -196,7 +203,7 @@ def _worked_in(cell) -> bool:
         return True  # nbgrader has noted the checksum of what it made, whatever the source says by now
     if "STUDENT =" in cell.source and cell.source != FIRST:
         return True
-    return not settings and not (name in ("introduction", "colab", "first") or name.endswith("-task"))
+    return not settings and not (name in ("introduction", "colab", "first") or name.endswith(("-task", "-check")))
 
 
 def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
@@ -214,7 +221,7 @@ def attempt(cells: list, exercise: Exercise) -> tuple[list[str], str, str]:
     for cell in cells[:last]:
         if _grade_id(cell) == f"{exercise.name}-given":
             before.append(exercise.given)
-        elif cell.cell_type == "code" and _grade_id(cell) in (None, exercise.name) and not _is_for_colab(cell):
+        elif cell.cell_type == "code" and _grade_id(cell) in (None, exercise.name) and not _is_of_the_course(cell):
             before.append(cell.source)
     if not any("STUDENT =" in code for code in before):
         before.insert(0, FIRST)
@@ -247,8 +254,8 @@ def check(path: Path) -> int:
 
 
 def usage() -> str:
-    paths = sorted(EXERCISES.glob("*.ipynb"))
-    lines = [f"  make check NOTEBOOK={path.relative_to(ROOT).as_posix()}" for path in paths]
+    paths = sorted(WORK.glob("*_exercises.ipynb")) or sorted(EXERCISES.glob("*.ipynb"))
+    lines = [f"  make check NOTEBOOK={path.parent.name}/{path.name}" for path in paths]
     return "\n".join(["To grade the answers in a notebook, call one of these in the folder of the course:", *lines])
 
 

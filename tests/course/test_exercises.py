@@ -347,11 +347,20 @@ def test_another_notebook_is_not_checked():
 @pytest.mark.parametrize(
     "arguments, told", [([], ""), (["exercises/nothing.ipynb"], "There is no notebook exercises/")]
 )
-def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(arguments, told, capsys):
+def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(
+    arguments, told, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(script, "WORK", tmp_path / "work")
     assert script.main(["check", *arguments]) == 2
     message = capsys.readouterr().err
     assert message.startswith(told) and "usage:" not in message and "Errno" not in message
     assert all(f"make check NOTEBOOK=exercises/{name}.ipynb" in message for name in ALL)
+    script.WORK.mkdir()
+    (script.WORK / "02_inception_module_exercises.ipynb").write_text("")
+    assert script.main(["check", *arguments]) == 2  # now those of the reader's own copy
+    message = capsys.readouterr().err
+    assert "make check NOTEBOOK=work/02_inception_module_exercises.ipynb" in message
+    assert "NOTEBOOK=exercises" not in message
 
 
 def test_several_notebooks_are_checked_one_after_the_other(monkeypatch, capsys):
