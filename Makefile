@@ -39,7 +39,7 @@ GRADE   := $(VENV)/.installed-grade
 DOCS    := $(VENV)/.installed-docs
 TESTS   := $(VENV)/.installed-test
 
-.PHONY: help lab test quick course save site slides check exercises gradebook bench lint format constraints clean
+.PHONY: help lab test quick course save site slides check report exercises gradebook bench lint format constraints clean
 .NOTPARALLEL: # two installations into one environment would disturb each other
 
 help: ## list these commands
@@ -71,6 +71,9 @@ slides: $(DOCS) ## build a deck for each notebook in build/slides
 
 check: $(COURSE) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
 	@$(RUN) scripts/exercises.py check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet
+
+report: $(COURSE) ## for teachers: grade a class (FOLDER=submitted), and write a table, the misconceptions and a page for each student
+	@$(RUN) scripts/exercises.py report $(or $(FOLDER),submitted)
 
 exercises: $(GRADE) ## for teachers: write the students' notebooks anew; does not touch notebooks that somebody has worked in
 	@$(RUN) scripts/exercises.py students $(if $(OVERWRITE),--overwrite)
