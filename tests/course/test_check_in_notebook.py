@@ -24,7 +24,7 @@ def notebook(monkeypatch):
 
     def run(*cells):
         for code in cells:
-            exec(compile(code, "/tmp/ipykernel_1/1.py", "exec"), vars(module))
+            exec(compile(code, "ipykernel_1/1.py", "exec"), vars(module))
         return vars(module)
 
     return run
