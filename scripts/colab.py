@@ -3,7 +3,7 @@
 python scripts/colab.py                                          write it into all notebooks
 python scripts/colab.py https://github.com/somebody/a-course     the same, with the address of a copy's repository
 
-Without an address the cell says in Colab that it wants one. No cell asks for input: that would stop "Run all". After it,
+Without an address the cell says in Colab that it wants one. No cell asks for input: that would stop "Run all". Then
 `make exercises` gives the cell to the students' notebooks too.
 """
 

@@ -10,13 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import colab
 import nbformat
 import pytest
 import torch
 from nbgrader.api import Gradebook
 from nbgrader.utils import compute_checksum
 
-import colab
 import notebooks
 from inception_lab.exercises import draw, expect
 
@@ -562,8 +562,8 @@ def test_a_copy_gives_its_address_to_all_notebooks_at_once(tmp_path, monkeypatch
     assert colab.main(["https://a.example/course"]) == 0
     sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
     assert sources == ["# Título", colab.cell("notebooks/deeper", "https://a.example/course"), "1"]
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, last]), path)
     with pytest.raises(ValueError, match="must have the tag 'colab'"):
-        nbformat.write(nbformat.v4.new_notebook(cells=[first, last]), path)
         colab.main([])
 
 
