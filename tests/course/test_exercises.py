@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import colab
 import nbformat
 import pytest
 import torch
@@ -522,34 +523,58 @@ def test_a_slip_is_told():
 # --- Colab --------------------------------------------------------------------------------------------------
 
 NOTEBOOKS = notebooks.course()
+IN_COLAB = "import sys\nsys.modules['google.colab'] = sys\n"
 
 
-def colab_cells():
-    """The cell for Colab of each notebook, the second of its cells, without the folder that it goes to."""
-    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
-    found = set()
-    for path in paths:
+def test_each_notebook_opens_with_the_cell_for_colab_with_one_address():
+    addresses = set()
+    for path in [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]:
         cell = nbformat.read(path, as_version=4).cells[1]
-        assert "colab" in cell.metadata.get("tags", [])
         folder = path.parent.relative_to(ROOT).as_posix() if path in NOTEBOOKS else "notebooks"
-        assert cell.source.endswith(f"/content/course/{folder}"), path
-        found.add(cell.source.removesuffix(folder))
-    return found
+        address = re.search(r'REPOSITORY = "(.*)"', cell.source)[1]
+        assert cell.source == colab.cell(folder, address), f"{path.name}: run scripts/colab.py, then make exercises"
+        assert "colab" in cell.metadata["tags"]
+        addresses.add(address)
+    assert len(addresses) == 1
 
 
-def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):
-    (cell,) = colab_cells()
-    commands = run_in_ipython(tmp_path, cell)
-    assert commands == []
+def test_no_cell_waits_for_input():
+    """It would stop "Run all", in Colab and elsewhere."""
+    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
+    cells = {path.name: [c.source for c in nbformat.read(path, as_version=4).cells] for path in paths}
+    assert not [name for name, sources in cells.items() if any(re.search(r"(?<!\w)input\(", s) for s in sources)]
+
+
+def test_outside_colab_its_cell_does_nothing(tmp_path):
+    assert run_in_ipython(tmp_path, colab.cell("notebooks")) == []
 
 
 def test_in_colab_the_course_is_fetched_and_installed(tmp_path):
-    (cell,) = colab_cells()
-    pretend = "import sys, builtins\nsys.modules['google.colab'] = sys\n"
-    pretend += "builtins.input = lambda text: 'https://a.example/course'\n"
-    clone, install = run_in_ipython(tmp_path, pretend + cell)
+    clone, install = run_in_ipython(tmp_path, IN_COLAB + colab.cell("notebooks", "https://a.example/course"))
     assert clone == "git clone -q --depth 1 https://a.example/course /content/course"
     assert install == "pip install -q -e /content/course"
+
+
+def test_in_colab_a_copy_without_an_address_says_what_to_do(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run_in_ipython(tmp_path, IN_COLAB + colab.cell("notebooks"))
+    assert b"put the web address of the course's git repository between the quotes" in failed.value.stderr
+
+
+def test_a_copy_gives_its_address_to_all_notebooks_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "course", lambda: [tmp_path / "notebooks" / "deeper" / "a.ipynb"])
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    (path,) = notebooks.course()
+    path.parent.mkdir(parents=True)
+    tagged = nbformat.v4.new_code_cell("old", metadata={"tags": ["colab"]})
+    first, last = nbformat.v4.new_markdown_cell("# Título"), nbformat.v4.new_code_cell("1")
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, tagged, last]), path)
+    assert colab.main(["https://a.example/course"]) == 0
+    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+    assert sources == ["# Título", colab.cell("notebooks/deeper", "https://a.example/course"), "1"]
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, last]), path)
+    with pytest.raises(ValueError, match="must have the tag 'colab'"):
+        colab.main([])
 
 
 def run_in_ipython(place, code):
