@@ -207,6 +207,16 @@ def test_boxes_are_numbered_where_there_are_several():
     assert [(p.get_width(), p.get_height()) for p in axes[1].patches] == [(4, 4), (4, 6)]
 
 
+def test_numbers_of_boxes_do_not_collide():
+    corner = [(0, 0, 120, 90), (0, 0, 90, 128), (2, 0, 128, 70), (0, 1, 60, 60), (0, 40, 90, 128), (30, 0, 128, 128)]
+    images = [np.zeros((128, 128, 3))] * 7
+    figure = plots.image_grid(images, boxes=[corner, *[[]] * 6], columns=7, side=1.35)
+    figure.canvas.draw()
+    places = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(places) == 6
+    assert not [1 for i, place in enumerate(places) for other in places[:i] if place.overlaps(other)]
+
+
 def test_rows_of_a_path_have_a_bar_in_its_color_and_letters_in_ink():
     figure = plots.picture_rows({"4c.five": np.zeros((2, 3, 4, 4)), "others": np.zeros((2, 3, 4, 4))})
     bars = [line.get_color() for ax in figure.axes for line in ax.lines]
