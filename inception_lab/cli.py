@@ -75,6 +75,7 @@ DATA = option("--data", metavar="D", help="a data tier, or a folder of images (d
 DEVICE = option("--device", default="cpu", metavar="D", help="cpu, or cuda for a GPU (default: cpu)")
 DEVICES = option("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
 FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel, or a folder of Caffe's raw files")
+DRY_RUN = flag("--dry-run", "say how large the run is and how long it takes, and write nothing")
 EVERY_CLASS = flag("--every-class", "keep all probabilities, as `ladder --kept` needs")
 INPUT_SIZE = option("--input-size", type=int, metavar="N", help="side of the image in pixels (default: the network's)")
 INTO = option("--into", metavar="DIR", help="another folder than data/runs")
@@ -110,6 +111,7 @@ STAGES = option("--stages", nargs="+", metavar="STAGE", help="some stages, as in
 STEPS = option("--steps", type=int, default=128, metavar="N", help="of optimizing an image, 0: none (default: 128)")
 SOME_RUNS = option("runs", nargs="*", metavar="RUN", help="run folders")
 STUDY = option("name", nargs="?", metavar="NAME", help="a study; without one, all are listed")
+TENSORBOARD = flag("--tensorboard", "write events to RUN/tensorboard (pip install 'inception-lab[tensorboard]')")
 ZOO = option("--zoo", nargs="+", default=[], metavar="NAME", help="networks with published weights, as googlenet")
 
 
@@ -149,16 +151,22 @@ def count_results(c: "Count", by: str | None) -> dict[str, Any]:
 
 
 def train_network(args: Namespace) -> None:
-    """Train a network by a recipe, into a run folder. With --resume, a run that was stopped goes on."""
-    from inception_lab.training import RECIPES, recipes, train
+    """Train a network by a recipe, into a run folder. With --resume, a run that was stopped goes on. While it trains,
+    the folder has the loss by step (steps.csv) and the errors by epoch (history.csv). With --dry-run nothing is
+    written: images, steps and memory of the run are told, and hours by a few of its steps."""
+    from inception_lab.training import RECIPES, dry_run, recipes, train
 
     if args.recipe is None:
         print("\n".join(RECIPES))
         return
     if args.out and not Path(args.out, "recipe.json").is_file():  # a run that is there may be finished, and only read
         files.check_out(args.out, folder=True)
-    options = chosen(args, "data resume skip_broken progress devices nodes")
-    metrics = train(recipes.find(args.recipe).with_settings(args.set), args.out, **options)
+    recipe, options = recipes.find(args.recipe).with_settings(args.set), chosen(args, "data skip_broken devices nodes")
+    if args.dry_run:
+        if estimate := dry_run(recipe, **options):
+            print(estimate)
+        return
+    metrics = train(recipe, args.out, **options, **chosen(args, "resume progress tensorboard"))
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
 
 
@@ -278,7 +286,10 @@ def get_pretrained(args: Namespace) -> None:
 COMMANDS = {
     "count": (count_networks, [NETWORKS, INPUT_SIZE, BY, JSON]),
     "pretrained": (get_pretrained, [PUBLISHED, FROM]),
-    "train": (train_network, [RECIPE, DATA, OUT_RUN, RESUME, SKIP_BROKEN, SET, DEVICES, NODES, QUIET]),
+    "train": (
+        train_network,
+        [RECIPE, DATA, OUT_RUN, RESUME, DRY_RUN, SKIP_BROKEN, SET, DEVICES, NODES, TENSORBOARD, QUIET],
+    ),
     "record": (record_run, [RUN, NAME, NO_WEIGHTS, NOTE, DATA, EVERY_CLASS, INTO]),
     "study": (run_study, [STUDY, SEEDS, ARMS, DATA, OUT_STUDY, RUN_FOLDERS, SET, QUIET]),
     "evaluate": (

@@ -29,7 +29,16 @@ from inception_lab.plots.lens import (
     tuning_by_path,
 )
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
-from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
+from inception_lab.plots.training import (
+    LivePlot,
+    by_stage,
+    confusion,
+    crop_ladders,
+    reliability,
+    run_curves,
+    run_log,
+    study,
+)
 from inception_lab.plots.widgets import costs_by_path, module_cost, upload
 
 __all__ = [
@@ -39,6 +48,7 @@ __all__ = [
     "PATHS",
     "PATH_LABELS",
     "QUIET",
+    "LivePlot",
     "accuracy_cost",
     "attributions",
     "by_stage",
@@ -68,6 +78,7 @@ __all__ = [
     "reliability",
     "roofline",
     "run_curves",
+    "run_log",
     "scores",
     "share_of_variance",
     "study",

@@ -1,13 +1,21 @@
 """Figures of runs, studies and evaluations."""
 
+import time
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, Array, panels, ramp
+
+Rows = pd.DataFrame | Sequence  # or dataclasses
 
 
 def study(
@@ -62,6 +70,65 @@ def run_curves(groups: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     first.plot([], [], color=HIGHLIGHT, label="validation")
     first.legend(fontsize=8)
     return figure
+
+
+def run_log(steps: Rows, history: Rows) -> Figure:
+    """Draw a run by its log: loss and learning rate by step at the left, error by epoch at the right.
+
+    steps, history: the rows of steps.csv and history.csv, as `RunFolder` or `pandas.read_csv` gives them; the second
+    may be empty. The thick line is the loss averaged over about a fiftieth of the run. Returns the figure.
+    """
+    steps, history = pd.DataFrame(steps), pd.DataFrame(history)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    left.plot(steps["step"], steps["loss"], color=LIGHT, lw=0.6, alpha=0.7)
+    smooth = steps["loss"].ewm(span=max(1, len(steps) / 50)).mean()
+    left.plot(steps["step"], smooth, color=HIGHLIGHT)
+    rate = left.twinx()
+    rate.plot(steps["step"], steps["learning_rate"], color=QUIET, ls=":")
+    rate.set(ylim=(0, None), ylabel="learning rate (dotted)")
+    rate.spines["right"].set_visible(True)
+    left.set(
+        xlabel="step", ylabel="training loss", title=f"step {steps['step'].iloc[-1]:,}: loss {smooth.iloc[-1]:.3g}"
+    )
+    right.set(xlabel="epoch", ylabel="top-1 error (%)", title="no epoch is done yet")
+    if len(history):
+        for column, color, label in (("train", QUIET, "training, as it went"), ("val", HIGHLIGHT, "validation")):
+            right.plot(history["epoch"], history[f"{column}_top1_error"], "o-", ms=3, color=color, label=label)
+        right.set(ylim=(0, None), title=f"validation: {history['val_top1_error'].iloc[-1]:.1f} %")
+        right.xaxis.get_major_locator().set_params(integer=True)
+        right.legend(fontsize=8)
+    return figure
+
+
+class LivePlot:
+    """Draw a run while it trains, in one figure that changes in place: `train(..., watch=plots.LivePlot())`.
+
+    It draws in a notebook, and elsewhere does nothing. Each drawing is followed by a pause of 20 times as long, so that
+    training slows down by at most a twentieth; the end of an epoch is always drawn.
+    """
+
+    def __init__(self) -> None:
+        self.shown: Any = None  # what replaces the figure
+        self.epochs, self.pause_ends = 0, 0.0
+
+    def __call__(self, steps: Rows, history: Rows) -> None:
+        """Draw `run_log` of the rows so far, or not yet."""
+        start = time.perf_counter()
+        if not in_notebook() or (len(history) == self.epochs and start < self.pause_ends):
+            return
+        figure = run_log(steps, history)
+        plt.close(figure)  # else the notebook would show it once more, below the cell
+        if self.shown is None:
+            self.shown = display(figure, display_id=True)
+        else:
+            self.shown.update(figure)
+        end = time.perf_counter()
+        self.epochs, self.pause_ends = len(history), end + 20 * (end - start)
+
+
+def in_notebook() -> bool:
+    """Whether this program is the kernel of a notebook."""
+    return hasattr(get_ipython(), "kernel")
 
 
 def by_stage(groups: dict[str, dict[str, pd.DataFrame]], label: str, level: float | None = None) -> np.ndarray:
