@@ -34,9 +34,11 @@ from inception_lab.plots.training import (
     by_stage,
     confusion,
     crop_ladders,
+    lr_range,
     reliability,
     run_curves,
     run_log,
+    step_time,
     study,
 )
 from inception_lab.plots.widgets import costs_by_path, module_cost, upload
@@ -65,6 +67,7 @@ __all__ = [
     "guesses",
     "image_grid",
     "impulse_responses",
+    "lr_range",
     "module_cost",
     "object_and_kernels",
     "path_costs",
@@ -81,6 +84,7 @@ __all__ = [
     "run_log",
     "scores",
     "share_of_variance",
+    "step_time",
     "study",
     "titled_images",
     "tuning_by_path",

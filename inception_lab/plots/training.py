@@ -131,6 +131,44 @@ def in_notebook() -> bool:
     return hasattr(get_ipython(), "kernel")
 
 
+def lr_range(frame: pd.DataFrame, suggestion: float | None = None) -> Axes:
+    """Draw a learning-rate range test: the loss and, thick, the smoothed loss over the logarithm of the rate.
+
+    frame: with the columns learning_rate, loss and smoothed, as `training.lr_range` gives it. suggestion: a rate to
+    mark. Returns the axes.
+    """
+    ax = plt.subplots(figsize=(6, 3.4))[1]
+    ax.plot(frame["learning_rate"], frame["loss"], color=LIGHT, lw=0.6, alpha=0.7)
+    ax.plot(frame["learning_rate"], frame["smoothed"], color=HIGHLIGHT)
+    if suggestion is not None:
+        ax.axvline(suggestion, color=INK, ls=":")
+        ax.set_title(f"suggestion (dotted): {suggestion:.2g}")
+    lowest, first = frame["smoothed"].min(), frame["smoothed"].iloc[0]
+    margin = max(first - lowest, 0.05 * abs(first))
+    ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(lowest - margin / 2, first + margin))
+    return ax
+
+
+def step_time(profiles: dict[str, pd.Series]) -> Axes:
+    """Draw where the time of a step goes: title → part → seconds, as `training.profile` gives them, one bar for each.
+
+    Parts of less than 4 % of the longest bar have no label. Returns the axes.
+    """
+    table = 1000 * pd.DataFrame(profiles)
+    ax = plt.subplots(figsize=(9, 1.2 + 0.6 * len(profiles)))[1]
+    left, longest = np.zeros(len(profiles)), table.sum().max()
+    for number, (part, row) in enumerate(table.iterrows()):
+        color = plt.get_cmap("cividis")(number / (len(table) - 1))
+        bars = ax.barh(list(profiles), row, left=left, color=color, label=part, ec="white", lw=0.5)
+        labels = [f"{value:.3g}" if value > 0.04 * longest else "" for value in row]
+        ax.bar_label(bars, labels, label_type="center", fontsize=8, color="white" if number < 4 else "black")
+        left = left + row.to_numpy()
+    ax.set(xlabel="milliseconds per step")
+    ax.invert_yaxis()
+    ax.legend(fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+    return ax
+
+
 def by_stage(groups: dict[str, dict[str, pd.DataFrame]], label: str, level: float | None = None) -> np.ndarray:
     """Draw a quantity at every stage of a network: one panel per design, a thin line for each run. Returns the axes.
 

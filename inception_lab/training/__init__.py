@@ -14,7 +14,7 @@ from inception_lab.training.optimization import Average, build_optimizer, learni
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.trainer import Trainer, evaluate, loss, train
-from inception_lab.training.trials import Estimate, dry_run
+from inception_lab.training.trials import Estimate, RateTest, dry_run, lr_range, profile
 from inception_lab.training.weights import initial_model, load_model
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Batches",
     "Data",
     "Estimate",
+    "RateTest",
     "Recipe",
     "RunError",
     "RunFolder",
@@ -38,8 +39,10 @@ __all__ = [
     "learning_rate",
     "load_model",
     "loss",
+    "lr_range",
     "make_fabric",
     "open_data",
+    "profile",
     "seed_all",
     "seed_of",
     "train",

@@ -110,6 +110,7 @@ class State:
     waited: float
     averaged: Count  # weights that are in the average
     joules: float | None = None
+    scaler: dict = field(default_factory=dict)  # of the loss, with precision "16-mixed"
     steps: list[Step] = field(default_factory=list)  # none where version 0.2 or before wrote it
 
     def check(self, epochs: int, steps: int) -> None:

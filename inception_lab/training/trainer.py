@@ -204,7 +204,7 @@ class Trainer:
 
     def read_losses(self) -> None:
         """Note and show the losses of the last steps, and stop the run if one is not finite."""
-        parts = all_reduce(self.fabric, torch.stack(self.unread))  # means over the processes
+        parts = all_reduce(self.fabric, torch.stack(self.unread)).cpu()  # means over the processes
         losses = parts.double().view(-1, self.recipe.accumulation).mean(1).tolist()
         for step, value in enumerate(losses, self.step - len(losses) + 1):
             if not math.isfinite(value):
@@ -310,6 +310,7 @@ class Trainer:
             "waited": self.clock.waited,
             "joules": self.clock.joules,
             "averaged": self.average.count if self.average else 0,
+            "scaler": self.fabric.strategy.precision.state_dict(),
         }
         on_rank_zero(self.fabric, checkpoints.save, self.folder.path, self.recipe, tensors, state)
         self.saved = self.step
@@ -324,6 +325,7 @@ class Trainer:
         self.step, self.saved, self.history = place.step, place.step, place.history
         self.steps = Steps(self.recipe, self.batches.steps, place.steps)
         self.clock = Clock(self.fabric.device, place.seconds, place.waited, place.joules)
+        self.fabric.strategy.precision.load_state_dict(place.scaler)
         if self.average:
             self.average.count = place.averaged
         if self.fabric.is_global_zero:  # which carries the sums of all processes

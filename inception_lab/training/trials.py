@@ -1,26 +1,39 @@
-"""Before a run: how large it is and how long it takes, by a few of its own steps. Nothing is written.
+"""Before a run, by some of its own steps: how long it takes, which learning rate suits it, and where its time goes.
 
 print(dry_run("shapes-laptop"))
+rates = lr_range("shapes-laptop")     # rates.frame, rates.suggestion
+profile("shapes-laptop")              # seconds per step, by part
+
+No run folder is made, and nothing is written.
 """
 
 import itertools
+import math
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple, TypeVar
 
+import numpy as np
+import pandas as pd
 import torch
 
+from inception_lab.common.checks import RunError, check_whole
 from inception_lab.common.environment import environment
-from inception_lab.training.batches import Data, in_order
+from inception_lab.common.schema import check_type
+from inception_lab.training import recipes
+from inception_lab.training.batches import Batch, Data, in_order
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.trainer import Trainer, evaluate, loss, prepare
 
 WARM_UP, SECONDS, FEWEST = 3, 5.0, 5  # steps before the clock runs; how long it runs, and for how many steps at least
 EVALUATED = 8  # batches of validation that are timed
+SMOOTHING = 0.9  # of the losses of a range test
+T = TypeVar("T", bound=Trainer)
 
 
 @dataclass
@@ -76,7 +89,7 @@ def dry_run(
     validation images, 8 batches are timed. Activations are what one part of a batch keeps for the way back, without
     compilation. Of several processes, the first has the answer, the others None. Raises ValueError as `train` does.
     """
-    trainer = trial(recipe, data, skip_broken, accelerator, devices, nodes)
+    trainer = trial(Trainer, recipe, data, skip_broken, accelerator, devices, nodes)
     recipe, fabric, batches = trainer.recipe, trainer.fabric, trainer.batches
     take, done = train_steps(trainer), 0
     for _ in range(WARM_UP):
@@ -114,16 +127,160 @@ def dry_run(
     return estimate if fabric.is_global_zero else None
 
 
-def trial(
+# --- which learning rate suits it ---------------------------------------------------------------------------
+
+
+class RateTest(NamedTuple):
+    """What `lr_range` found: a table with one row per step, and the rate that it suggests."""
+
+    frame: pd.DataFrame
+    suggestion: float
+
+
+class RisingTrainer(Trainer):
+    """A trainer whose learning rate rises by the same factor from step to step."""
+
+    rates: np.ndarray
+
+    def set_learning_rate(self) -> None:
+        """Give this step's rate; groups whose rates differ keep their ratio."""
+        super().set_learning_rate()
+        for group in self.optimizer.param_groups:
+            group["lr"] *= self.rates[self.step] / self.recipe.learning_rate
+
+
+def lr_range(
     recipe: Recipe | str,
+    *,
+    low: float = 1e-5,
+    high: float = 1.0,
+    steps: int = 100,
     data: Data | str | Path | None = None,
     skip_broken: bool = False,
     accelerator: str = "auto",
+) -> RateTest:
+    """A learning-rate range test: one short training in which the rate rises from `low` to `high`, and its losses.
+
+    Smith 2015, arXiv:1506.01186, Section 3.3, lets the rate rise in a straight line, watches the accuracy, and takes
+    for the highest rate of a schedule the one at which it slows, becomes ragged or falls, by eye. Here the rate is
+    multiplied by the same factor in each of `steps` steps, and what is watched is the loss, as in fastai (Howard &
+    Gugger 2020, arXiv:2002.04688): smoothed is its exponential average with factor SMOOTHING, divided by
+    1 − SMOOTHING^step. The test ends early where that exceeds four times its lowest value, or the loss is not finite.
+
+    suggestion: the rate at which the smoothed loss is lowest, divided by 10, without the first tenth of the steps, as
+    fastai's rule "minimum" has it. (Its rule "steep" takes the rate at which the loss falls fastest; there the noise of
+    single steps decides.) It is where a search can begin, for this size of batch, and no optimum.
+
+    frame: columns step (from 1), learning_rate, loss and smoothed. recipe: its own rate and schedule do not count; in
+    all else the steps are those of its run. data, skip_broken, accelerator: as in `train`, on one device.
+
+    Raises ValueError unless 0 < low < high and steps is at least 10; RunError where it ends in the first fifth of them.
+    """
+    check_type("low", Annotated[float, 1e-12, math.inf], low)
+    check_type("high", Annotated[float, 1e-12, math.inf], high)
+    if low >= high:
+        raise ValueError(f"high must be above low ({low:g}), got {high:g}")
+    rates = np.geomspace(low, high, check_whole("steps", steps, 10))
+    recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    level = replace(recipe, schedule="constant", warmup_epochs=0.0)
+    trainer = trial(RisingTrainer, level, data, skip_broken, accelerator)
+    trainer.rates, mean, rows = rates, 0.0, list[tuple[int, float, float, float]]()
+    for (step, rate), _ in zip(enumerate(rates.tolist(), 1), train_steps(trainer), strict=False):
+        loss = torch.stack(trainer.unread).mean().item()
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        smoothed = mean / (1 - SMOOTHING**step)
+        if not math.isfinite(loss):
+            break
+        rows.append((step, rate, loss, smoothed))
+        if smoothed > 4 * min(row[3] for row in rows):
+            break
+    if len(rows) < steps / 5:
+        raise RunError(f"the loss diverges after {len(rows)} steps, at the learning rate {rate:g}: low must be lower")
+    frame = pd.DataFrame(rows, columns=["step", "learning_rate", "loss", "smoothed"])
+    return RateTest(frame, rates[steps // 10 + frame["smoothed"][steps // 10 :].to_numpy().argmin()].item() / 10)
+
+
+# --- where its time goes ------------------------------------------------------------------------------------
+
+
+class WatchedTrainer(Trainer):
+    """A trainer that waits for the device after each part of a step, and adds up what each part took."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        self.seconds, self.since = dict.fromkeys(PARTS, 0.0), now(self)
+        self.model.register_forward_hook(lambda model, images, outputs: self.after_forward(outputs))
+
+    def mark(self, part: str) -> None:
+        """What has passed since the last mark was for this part."""
+        before, self.since = self.since, now(self)
+        self.seconds[part] += self.since - before
+
+    def to_device(self, images: torch.Tensor, labels: torch.Tensor) -> Batch:
+        self.mark("data")
+        batch = super().to_device(images, labels)
+        self.mark("augmentation")
+        return batch
+
+    def after_forward(self, outputs: torch.Tensor | tuple) -> None:
+        self.mark("forward")
+        if torch.is_grad_enabled():  # the loss ends where the gradient reaches the logits
+            logits = outputs[0] if isinstance(outputs, tuple) else outputs
+            logits.register_hook(lambda gradient: self.mark("loss"))
+
+    def note(self, *arguments: Any) -> None:
+        self.mark("backward")
+        super().note(*arguments)
+        self.mark("metrics")
+
+    def update_average(self) -> None:
+        self.mark("optimizer")
+        super().update_average()
+        self.mark("average")
+
+
+PARTS = ("data", "augmentation", "forward", "loss", "backward", "metrics", "optimizer", "average")
+
+
+def profile(
+    recipe: Recipe | str,
+    *,
+    steps: int = 10,
+    data: Data | str | Path | None = None,
+    skip_broken: bool = False,
+    accelerator: str = "auto",
+) -> pd.Series:
+    """Where a step's time goes: part → seconds, as a mean of so many steps, after 3 that do not count.
+
+    data: what it took to read the images; augmentation: with moving them to the device and normalizing; loss: with its
+    gradient to the logits; metrics: the epoch's mean loss and accuracy; optimizer: with setting the gradients to None.
+    The device is waited for after each part, so that on a GPU the parts add up to more than a step takes without.
+    Other arguments, errors: as in `lr_range`.
+    """
+    check_whole("steps", steps)
+    trainer = trial(WatchedTrainer, recipe, data, skip_broken, accelerator)
+    take = train_steps(trainer)
+    for number in range(WARM_UP + steps):
+        if number == WARM_UP:
+            trainer.seconds, trainer.since = dict.fromkeys(PARTS, 0.0), now(trainer)
+        next(take)
+    return pd.Series(trainer.seconds, name="seconds").rename_axis("part") / steps
+
+
+# --- what they share ----------------------------------------------------------------------------------------
+
+
+def trial(
+    kind: type[T],
+    recipe: Recipe | str,
+    data: Data | str | Path | None,
+    skip_broken: bool,
+    accelerator: str,
     devices: int | str = 1,
     nodes: int = 1,
-) -> Trainer:
+) -> T:
     """A trainer whose run folder is never made."""
-    return Trainer(*prepare(recipe, data, skip_broken, accelerator, devices, nodes), os.devnull, progress=False)
+    return kind(*prepare(recipe, data, skip_broken, accelerator, devices, nodes), os.devnull, progress=False)
 
 
 def train_steps(trainer: Trainer) -> Iterator[None]:

@@ -2,25 +2,37 @@
 
 import importlib.util
 import json
+import math
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from types import ModuleType
 
+import pandas as pd
 import pytest
 import tiny
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from test_trainer import by_hand
 from tiny import history, quietly
+from torch.nn import functional as F
 
+from inception_lab import build
 from inception_lab.cli import main
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
-from inception_lab.evaluation import records
-from inception_lab.training import checkpoints, recipes, trainer, trials
+from inception_lab.common.seeds import seed_all, seed_of
+from inception_lab.evaluation import inference, records
+from inception_lab.training import checkpoints, lr_range, profile, recipes, trainer, trials
 from inception_lab.training import tensors as tensor_files
+from inception_lab.training.batches import Batches
 from inception_lab.training.optimization import learning_rate
 from inception_lab.training.progress import Steps, TensorBoard
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.state import Epoch, Step
+from inception_lab.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -264,7 +276,7 @@ def test_the_estimate_of_hours_is_of_the_steps_that_were_timed(monkeypatch):
 
 def test_activations_are_what_a_network_keeps_for_the_way_back():
     small, large = (
-        trials.activations(trials.trial(tiny.recipe(batch=n), tiny.data(), accelerator="cpu")) for n in (8, 16)
+        trials.activations(trials.trial(Trainer, tiny.recipe(batch=n), tiny.data(), False, "cpu")) for n in (8, 16)
     )
     assert 1.9 < large / small < 2.1 and large > 16 * 3 * 12 * 12 * 4
 
@@ -278,3 +290,154 @@ def test_the_command_trains_only_when_it_is_no_dry_run(monkeypatch, tmp_path, ca
     out = capsys.readouterr().out
     assert "64 to train on, 50 to test on, 4 classes" in out and "4 per epoch, 20 in all" in out
     assert "hours" in out and not list(tmp_path.iterdir())
+
+
+# --- which learning rate ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulation": 2, "schedule": "one-cycle", "warmup_epochs": 1}])
+def test_a_range_test_is_plain_training_with_a_rate_that_rises(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    recipe, data = tiny.recipe(epochs=3, **settings), tiny.data(augment=tiny.FLIP)
+    frame, suggestion = lr_range(recipe, low=1e-4, high=1e-2, steps=12, data=data, accelerator="cpu")
+    assert frame["step"].tolist() == list(range(1, 13))
+    ratios = frame["learning_rate"] / frame["learning_rate"].shift()
+    assert frame["learning_rate"][0] == 1e-4 and ratios[1:].tolist() == pytest.approx([100 ** (1 / 11)] * 11)
+    losses = by_rates(replace(recipe, accumulation=1), data, frame["learning_rate"])
+    assert frame["loss"].tolist() == pytest.approx(losses, rel=1e-4)
+    weights = [0.9**k for k in range(12)]  # a mean of the losses in which each counts for 0.9 of the next
+    for n in range(1, 13):
+        mean = sum(w * x for w, x in zip(weights, frame["loss"][:n][::-1], strict=False)) / sum(weights[:n])
+        assert frame["smoothed"][n - 1] == pytest.approx(mean)
+    lowest = frame["smoothed"][1:].idxmin()  # without the first tenth
+    assert suggestion == pytest.approx(frame["learning_rate"][lowest] / 10)
+    assert not list(tmp_path.iterdir())
+
+
+def by_rates(recipe, data, rates):
+    """Losses of SGD with momentum in plain PyTorch, with one rate per step."""
+    seed_all(seed_of(recipe.weights_seed, "weights"))
+    model = build(recipe.network, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
+    batches, losses, rates = Batches(recipe, data, torch.device("cpu")), [], iter(rates)
+    for epoch in range(recipe.epochs):
+        for part in batches.epoch(epoch):
+            images, labels = batches.to_device(*part)
+            value = F.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.param_groups[0]["lr"] = next(rates)
+            optimizer.step()
+            losses.append(value.item())
+    return losses
+
+
+def test_a_range_test_ends_when_the_loss_diverges_and_suggests_less():
+    frame, suggestion = lr_range(tiny.recipe(), low=1e-3, high=1e4, steps=60, data=tiny.data(), accelerator="cpu")
+    assert 12 <= len(frame) < 60 and frame["loss"].map(math.isfinite).all()
+    assert suggestion < frame["learning_rate"].iloc[-1] / 10
+    with pytest.raises(RunError, match="the loss diverges after .* low must be lower"):
+        lr_range(tiny.recipe(), low=1e4, high=1e9, steps=60, data=tiny.data(), accelerator="cpu")
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        (dict(low=0.0), "low must be from 1e-12"),
+        (dict(high=math.inf), "high must be a finite number"),
+        (dict(low=0.1, high=0.1), r"high must be above low \(0.1\), got 0.1"),
+        (dict(steps=9), "steps must be a whole number of at least 10, got 9"),
+    ],
+)
+def test_a_range_that_is_none_is_refused(options, message, monkeypatch):
+    monkeypatch.setattr(trainer, "open_data", lambda *_: pytest.fail("data were opened"))
+    with pytest.raises(ValueError, match=message):
+        lr_range("shapes-laptop", **options)
+
+
+def test_the_command_writes_losses_and_picture_and_says_the_rate(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(trainer, "open_data", lambda *_: tiny.data())
+    monkeypatch.setitem(recipes.RECIPES, "tiny", tiny.recipe())
+    monkeypatch.chdir(tmp_path)
+    assert main(["lr-range", "tiny", "--steps", "20", "--set", "learning_rate=0.25"]) == 0
+    assert "suggested learning rate: " in (out := capsys.readouterr().out) and "the recipe's is 0.25" in out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["lr-range-tiny.csv", "lr-range-tiny.png"]
+    assert len(pd.read_csv("lr-range-tiny.csv")) <= 20
+    assert main(["lr-range", "tiny", "--out", "x.txt"]) == 2
+    assert "out must end in .csv, got 'x.txt'" in capsys.readouterr().err
+
+
+# --- where its time goes ------------------------------------------------------------------------------------
+
+
+def test_a_profile_says_which_part_of_a_step_takes_how_long(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def slow(images):
+        time.sleep(0.05)
+        return tiny.flip(images)
+
+    recipe = tiny.recipe("tiny-aux", averaging="ema", accumulation=2)
+    usual = profile(recipe, steps=5, data=tiny.data(), accelerator="cpu")
+    assert list(usual.index) == list(trials.PARTS) and (usual > 0).all() and not list(tmp_path.iterdir())
+    slowed = profile(recipe, steps=5, data=tiny.data(augment=slow), accelerator="cpu")
+    assert slowed["augmentation"] >= 2 * 0.05 and slowed.idxmax() == "augmentation"  # of two parts
+    assert usual.idxmax() in ("forward", "backward")
+
+
+# --- half precision with a loss that is scaled ----------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+def test_16_mixed_without_cuda_is_refused_and_not_exchanged(tmp_path):
+    message = "precision must be '32-true' or 'bf16-mixed' unless there is a CUDA GPU, got '16-mixed'"
+    with pytest.raises(ValueError, match=message):
+        quietly(tiny.recipe(precision="16-mixed"), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+class Scaled(Fabric):
+    """Fabric as with a CUDA GPU in "16-mixed": on a CPU, and with a scale so high that the first steps overflow."""
+
+    def __init__(self, **options):
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**24, growth_interval=3)
+        super().__init__(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    monkeypatch.setattr(trainer, "make_fabric", lambda *_: Scaled())
+    return tiny.recipe("tiny-bn", precision="16-mixed", epochs=6, checkpoint_every=1, averaging="ema")
+
+
+def test_a_step_that_the_scaler_skips_does_not_stop_the_run(scaled, tmp_path):
+    quietly(scaled, tmp_path / "run", tiny.data(256))
+    rows = history(tmp_path / "run")
+    assert rows[-1]["train_loss"] < 0.9 < rows[0]["train_loss"]  # it has learned after all
+
+
+def test_the_scale_is_kept_so_that_a_resumed_run_is_equal(scaled, tmp_path):
+    quietly(scaled, tmp_path / "unbroken")
+    stopped(tmp_path / "run", scaled, 13)
+    scaler = checkpoints.read(tmp_path / "run" / checkpoints.NEWEST)[1]["scaler"]
+    assert scaler["scale"] < 2.0**24  # steps have been skipped
+    quietly(scaled, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "steps.csv").read_bytes() == (tmp_path / "unbroken" / "steps.csv").read_bytes()
+    a, b = (tensor_files.read(tmp_path / name / "model.safetensors")[0] for name in ("run", "unbroken"))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_loss_that_is_no_number_stops_a_scaled_run_too(scaled, tmp_path):
+    def poisoned(images):
+        return (images / 255 - 0.4) / 0.25 * math.nan
+
+    with pytest.raises(RunError, match="the loss is nan at step 1,"):
+        quietly(scaled, tmp_path / "run", tiny.data(augment=poisoned))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_run_of_a_gpu_with_16_mixed_is_evaluated_on_a_cpu(scaled, tmp_path, monkeypatch):
+    quietly(replace(scaled, epochs=1), tmp_path / "run")
+    monkeypatch.setattr(inference, "check_classes", lambda *names: None)
+    answers = inference.predict(tmp_path / "run", tiny.data().val, progress=False, accelerator="cpu", store=False)
+    assert len(answers.labels) == 50
