@@ -7,6 +7,7 @@ is resumed where it stood, and one that was finished is read. For a published ne
 import hashlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from inception_lab.evaluation.predictions import Predictions
 from inception_lab.evaluation.published import load_published, wordnet_numbers
 from inception_lab.training import tensors
 from inception_lab.training.batches import Data
-from inception_lab.training.devices import make_fabric
+from inception_lab.training.devices import has_cuda, make_fabric
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
 
@@ -80,6 +81,8 @@ def predict(
     done = len(parts[0][1])
     if done < len(images):
         file.write(parts)  # now, so that a folder that cannot be written to is told before any work
+        if recipe.precision == "16-mixed" and not has_cuda(accelerator):
+            recipe = replace(recipe, precision="32-true")
         fabric = make_fabric(recipe, accelerator, devices=1)
         rest = Subset(images, range(done, len(images)))
         to_do = Data(rest, rest, about["classes"], about["mean"], about["std"])
