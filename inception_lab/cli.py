@@ -76,6 +76,7 @@ DEVICE = option("--device", default="cpu", metavar="D", help="cpu, or cuda for a
 DEVICES = option("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
 FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel, or a folder of Caffe's raw files")
 EVERY_CLASS = flag("--every-class", "keep all probabilities, as `ladder --kept` needs")
+GUESSING = option("run", metavar="RUN", help="a run folder, a recorded run's name, or googlenet")
 INPUT_SIZE = option("--input-size", type=int, metavar="N", help="side of the image in pixels (default: the network's)")
 INTO = option("--into", metavar="DIR", help="another folder than data/runs")
 JSON = flag("--json", "print JSON, with the rows in it")
@@ -91,6 +92,7 @@ OUT_PAGE = option("--out", metavar="DIR", help="the folder of the page (default:
 OUT_RUN = option("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
 OUT_STUDY = option("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
 OUT_TABLE = option("--out", metavar="CSV", help="write the table there too")
+PHOTOGRAPHS = option("photographs", nargs="+", metavar="PHOTO", help="image files")
 PUBLISHED = option("name", nargs="?", metavar="NAME", help="a network; without one, all are listed")
 QUIET = flag("--quiet", "show no progress", dest="progress")
 RECIPE = option("recipe", nargs="?", metavar="RECIPE", help="its name, or a recipe.json; without one, all are listed")
@@ -110,6 +112,7 @@ STAGES = option("--stages", nargs="+", metavar="STAGE", help="some stages, as in
 STEPS = option("--steps", type=int, default=128, metavar="N", help="of optimizing an image, 0: none (default: 128)")
 SOME_RUNS = option("runs", nargs="*", metavar="RUN", help="run folders")
 STUDY = option("name", nargs="?", metavar="NAME", help="a study; without one, all are listed")
+TOP = option("--top", type=int, default=5, metavar="N", help="classes of each photograph (default: 5)")
 ZOO = option("--zoo", nargs="+", default=[], metavar="NAME", help="networks with published weights, as googlenet")
 
 
@@ -160,6 +163,20 @@ def train_network(args: Namespace) -> None:
     options = chosen(args, "data resume skip_broken progress devices nodes")
     metrics = train(recipes.find(args.recipe).with_settings(args.set), args.out, **options)
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
+
+
+def guess_photographs(args: Namespace) -> None:
+    """Say what photographs show, by a trained network: the most probable classes of each, with their probabilities. The
+    network is that of a run folder or a recorded run, or googlenet, the published one."""
+    from inception_lab.evaluation import guess
+
+    frame = guess(args.run, args.photographs, args.top)
+    if args.json:
+        print_json(records(frame))
+    else:
+        shares = frame["probability"].map("{:.1%}".format)
+        names = frame["photograph"].mask(frame["photograph"].duplicated(), "")
+        print(table(frame.assign(photograph=names, probability=shares)))
 
 
 def record_run(args: Namespace) -> None:
@@ -279,6 +296,7 @@ COMMANDS = {
     "count": (count_networks, [NETWORKS, INPUT_SIZE, BY, JSON]),
     "pretrained": (get_pretrained, [PUBLISHED, FROM]),
     "train": (train_network, [RECIPE, DATA, OUT_RUN, RESUME, SKIP_BROKEN, SET, DEVICES, NODES, QUIET]),
+    "guess": (guess_photographs, [GUESSING, PHOTOGRAPHS, TOP, JSON]),
     "record": (record_run, [RUN, NAME, NO_WEIGHTS, NOTE, DATA, EVERY_CLASS, INTO]),
     "study": (run_study, [STUDY, SEEDS, ARMS, DATA, OUT_STUDY, RUN_FOLDERS, SET, QUIET]),
     "evaluate": (

@@ -29,7 +29,7 @@ from inception_lab.plots.lens import (
     tuning_by_path,
 )
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
-from inception_lab.plots.training import by_stage, confusion, crop_ladders, reliability, run_curves, study
+from inception_lab.plots.training import by_images, by_stage, confusion, crop_ladders, reliability, run_curves, study
 from inception_lab.plots.widgets import costs_by_path, module_cost, upload
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "QUIET",
     "accuracy_cost",
     "attributions",
+    "by_images",
     "by_stage",
     "confusion",
     "cost_by_module",

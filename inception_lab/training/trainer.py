@@ -33,7 +33,7 @@ from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.state import Epoch, Metrics, State, known
-from inception_lab.training.weights import initial_model
+from inception_lab.training.weights import complete, initial_model
 
 
 def train(
@@ -58,6 +58,8 @@ def train(
     Raises ValueError for a wrong argument; RunError where the run folder cannot be used, or the loss is not finite.
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    out = Path("runs") / recipe.name if out is None else out
+    recipe = complete(recipe, out if resume else None)
     if isinstance(data, str | Path):
         recipe = replace(recipe, data=stored_name(data))
     fabric = make_fabric(recipe, accelerator, devices, nodes)
@@ -65,7 +67,6 @@ def train(
     if not isinstance(data, Data):
         with fabric.rank_zero_first():  # one process downloads
             data = open_data(recipe, data, skip_broken)
-    out = Path("runs") / recipe.name if out is None else out
     return Trainer(recipe, data, fabric, out, progress).fit(resume)
 
 
@@ -79,7 +80,10 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, data: Data, fabric: Fabric, folder: str | Path, progress: bool = True):
+        recipe = complete(recipe)
         self.parameters = check_network(recipe, len(data.classes))
+        if recipe.mean and (recipe.mean, recipe.std) != (list(data.mean), list(data.std)):
+            raise ValueError(f"data must have the recipe's mean and std, {recipe.mean} and {recipe.std}: see open_data")
         self.recipe, self.data, self.fabric, self.folder = recipe, data, fabric, RunFolder(folder)
         self.batches = Batches(recipe, data, fabric.device, fabric.global_rank, fabric.world_size)
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
@@ -92,7 +96,7 @@ class Trainer:
         self.unread: list[torch.Tensor] = []  # losses on the device that nobody has looked at yet
 
         torch.backends.cudnn.benchmark = fabric.device.type == "cuda"  # try algorithms: all batches have one size
-        model = initial_model(recipe, len(data.classes)).to(fabric.device)
+        model = initial_model(recipe, len(data.classes), load=not self.folder.has_begun).to(fabric.device)
         if recipe.merge_ones:
             merge_ones(model)
         if recipe.channels_last:
@@ -156,7 +160,7 @@ class Trainer:
     def set_learning_rate(self) -> None:
         """Give the optimizer this step's learning rate."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step, self.batches.steps)
+            group["lr"] = group["factor"] * learning_rate(self.recipe, self.step, self.batches.steps)
 
     def update_average(self) -> None:
         """Take the weights into their average, from the recipe's epoch on."""
