@@ -67,19 +67,24 @@ class EvaluatedOnce(Trainer):
         return dict.fromkeys(("val_loss", "val_top1_error", "val_top5_error"), float("nan"))
 
 
-def balanced(data: datasets.InMemory, per_class: int, seed: int) -> datasets.InMemory:
+def per_class(arm: str) -> int:
+    """The training images per class of an arm, which its name ends with."""
+    return int(arm.split()[-3])
+
+
+def balanced(data: datasets.InMemory, count: int, seed: int) -> datasets.InMemory:
     """So many images of each class, chosen by a seed. Of one seed the larger choices hold the smaller ones."""
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed_of(seed, "subset")))
-    chosen = torch.cat([order[data.labels[order] == c][:per_class] for c in range(len(data.classes))])
+    chosen = torch.cat([order[data.labels[order] == c][:count] for c in range(len(data.classes))])
     return datasets.InMemory(data.images[chosen], data.labels[chosen], data.classes, data.mean, data.std)
 
 
 def run(name: str, seed: int, opened: Data, folder: Path, table: Path) -> None:
     """Train one arm with one seed, and write its row."""
     recipe = complete(STUDY.recipe_of(name, seed))
-    per_class, place = int(name.split()[-3]), folder / recipe.name
+    place = folder / recipe.name
     mean, std = tuple(recipe.mean) or opened.mean, tuple(recipe.std) or opened.std
-    train, test = balanced(opened.train, per_class, seed), balanced(opened.val, TEST_IMAGES, 0)
+    train, test = balanced(opened.train, per_class(name), seed), balanced(opened.val, TEST_IMAGES, 0)
     data = Data(train, test, opened.classes, mean, std, replace(opened.augment, mean=mean, std=std))
     fabric = make_fabric(recipe, "cpu", 1)
     EvaluatedOnce(recipe, data, fabric, place, progress=False).fit(resume=True)

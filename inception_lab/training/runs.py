@@ -28,16 +28,16 @@ SCHEMAS = {"metrics.json": Metrics, "environment.json": Sessions}
 LOCK = "training.lock"
 
 
-def find_run(run: str | Path, argument: str = "run", *others: str) -> Path:
-    """A run folder, or that of the recorded run of this name. Raises ValueError for neither.
+def find_run(run: Any, argument: str = "run", *others: str) -> Path:
+    """A run folder, or that of the recorded run of this name. Raises ValueError for anything else.
 
     argument, others: what an error calls it, and what else it may be.
     """
     recorded = {path.parent.name: path.parent for path in all_recorded("runs", "*/model.safetensors")}
-    folder = recorded.get(str(run), Path(run).expanduser())
-    if not folder.is_dir():
+    folder = recorded.get(str(run), Path(run).expanduser()) if isinstance(run, str | Path) else None
+    if folder is None or not folder.is_dir():
         names = ", ".join(map(repr, (*others, *recorded)))
-        raise ValueError(f"{argument} must be one of {names} or a run folder, got {str(run)!r}")
+        raise ValueError(f"{argument} must be one of {names} or a run folder, got {run!r}")
     return folder
 
 
