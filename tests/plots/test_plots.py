@@ -103,6 +103,28 @@ def test_a_study_shows_every_run_and_the_mean_of_each_arm():
     assert ax.get_xlabel() == "validation top-1 error (%)"
 
 
+def test_errors_are_drawn_by_images_per_class_with_their_intervals():
+    rows = [
+        (f"{way}, {n} per class", seed, 10 * n, 10, error * (1 + 0.1 * seed) / n**0.5)
+        for way, error in (("new", 90.0), ("old", 30.0))
+        for n in (10, 100)
+        for seed in range(3 if n == 10 else 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "train_images", "classes", "val_top1_error"])
+    ax = plots.by_images(frame)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["new", "old"]
+    line, (low, high), _ = ax.containers[0].lines
+    errors = frame["val_top1_error"][:3]
+    assert line.get_ydata()[0] == pytest.approx(np.exp(np.log(errors).mean()))
+    half = 4.302653 * np.log(errors).std() / 3**0.5  # Student's t with two degrees of freedom
+    assert np.log(high.get_ydata()[0] / low.get_ydata()[0]) == pytest.approx(2 * half)
+    assert high.get_ydata()[1] == line.get_ydata()[1]  # one run has no interval
+    dots = [other for other in ax.lines if other.get_marker() == "."]
+    assert [len(each.get_xdata()) for each in dots] == [4, 4]
+    assert set(dots[0].get_xdata()) == set(line.get_xdata())
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
 def test_a_study_tells_costs_and_takes_axes_and_a_label():
     axes = plt.subplots()[1]
     ax = plots.study(STUDY, "val_top1_error", label="error", cost="macs", ax=axes)
