@@ -14,7 +14,7 @@ from inception_lab.data import datasets
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.evaluation.study_table import add_row, own_file, read_study, rows_of, shipped_file
 from inception_lab.training.batches import Data, open_data
-from inception_lab.training.devices import make_fabric, on_rank_zero
+from inception_lab.training.devices import make_fabric, on_rank_zero, rank_zero_first
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.trainer import train
 
@@ -93,14 +93,16 @@ def start_file(name: str) -> None:
 
 
 # What open_data looks at. Runs that agree in it have the same sets, which are then read once.
-OF_DATA = ("data", "image_size", "memory_size", "train_images", "in_memory", "augmentation", "smallest_crop", "cutout")
+OF_DATA = (
+    *("data", "image_size", "memory_size", "train_images", "in_memory", "augmentation", "smallest_crop", "cutout"),
+    *("mean", "std", "init"),
+)
 
 
 def open_once(fabric: Fabric, recipe: Recipe, source: str | Path | None, opened: dict[tuple, Data]) -> Data:
     """The sets of a run, from `opened` if those of the run before were the same."""
-    key = tuple(getattr(recipe, name) for name in OF_DATA)
+    key = tuple(str(getattr(recipe, name)) for name in OF_DATA)
     if key not in opened:
         opened.clear()  # no two sets in memory
-        with fabric.rank_zero_first():
-            opened[key] = open_data(recipe, source)
+        opened[key] = rank_zero_first(fabric, open_data, recipe, source)
     return opened[key]
