@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import csv
 import importlib.util
 import json
 import os
@@ -348,11 +349,20 @@ def test_another_notebook_is_not_checked():
 @pytest.mark.parametrize(
     "arguments, told", [([], ""), (["exercises/nothing.ipynb"], "There is no notebook exercises/")]
 )
-def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(arguments, told, capsys):
+def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(
+    arguments, told, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(script, "WORK", tmp_path / "work")
     assert script.main(["check", *arguments]) == 2
     message = capsys.readouterr().err
     assert message.startswith(told) and "usage:" not in message and "Errno" not in message
     assert all(f"make check NOTEBOOK=exercises/{name}.ipynb" in message for name in ALL)
+    script.WORK.mkdir()
+    (script.WORK / "02_inception_module_exercises.ipynb").write_text("")
+    assert script.main(["check", *arguments]) == 2  # now those of the reader's own copy
+    message = capsys.readouterr().err
+    assert "make check NOTEBOOK=work/02_inception_module_exercises.ipynb" in message
+    assert "NOTEBOOK=exercises" not in message
 
 
 def test_several_notebooks_are_checked_one_after_the_other(monkeypatch, capsys):
@@ -577,3 +587,50 @@ def run_in_ipython(place, code):
     environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "IPYTHONDIR": str(place)}
     subprocess.run([sys.executable, "-c", script_], check=True, env=environment, cwd=place, capture_output=True)
     return (place / "called").read_text().splitlines() if (place / "called").exists() else []
+
+
+# --- a class ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reported(course, tmp_path_factory):
+    """The report on a class: Zoe is right, Ada and Max have the first misconception, Eve handed in something else."""
+    name, place = "02_inception_module", tmp_path_factory.mktemp("class")
+    right = {e.name: e.answer for e in ALL[name]}
+    wrong = {e.name: next(iter(e.wrong.values())) for e in ALL[name]}
+    for student, answers in {"Zoe": right, "Ada": wrong, "Max <b>": wrong}.items():
+        target = place / "submitted" / student / name / f"{name}.ipynb"
+        target.parent.mkdir(parents=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=filled(name, answers)), target)
+    (place / "submitted" / "Eve.ipynb").write_text("{}")
+    assert script.report(place / "submitted", place / "report") == 3
+    return place / "report"
+
+
+def test_a_report_has_a_row_for_each_answer_and_counts_misconceptions(reported):
+    rows = list(csv.DictReader((reported / "results.csv").open()))
+    exercises = ALL["02_inception_module"]
+    assert [(row["student"], row["exercise"]) for row in rows] == [
+        (student, e.title) for student in ("Ada", "Max <b>", "Zoe") for e in exercises
+    ]
+    assert all((row["right"] == "yes") == (row["student"] == "Zoe") for row in rows)
+    assert all(next(iter(e.wrong)) in row["feedback"] for e, row in zip(exercises, rows, strict=False))
+    counted = list(csv.DictReader((reported / "misconceptions.csv").open()))
+    assert {(row["exercise"], row["misconception"]): row["students"] for row in counted} == {
+        (e.title, next(iter(e.wrong))): "2" for e in exercises
+    }
+
+
+def test_each_student_has_a_page_without_tests_or_tracebacks(reported):
+    assert {path.name for path in reported.glob("*.html")} == {"Ada.html", "Max <b>.html", "Zoe.html"}
+    for path in reported.glob("*.html"):
+        text = path.read_text()
+        assert "Traceback" not in text and "assert" not in text and "expect(" not in text
+        assert text.count("<li>") == len(ALL["02_inception_module"]) and "<b>" not in text.replace("&lt;b&gt;", "")
+    assert (reported / "Zoe.html").read_text().count(": right</li>") == len(ALL["02_inception_module"])
+
+
+def test_a_folder_without_notebooks_is_told(tmp_path, capsys):
+    with pytest.raises(ValueError, match="FOLDER must hold notebooks with exercises of this course, got "):
+        script.report(tmp_path, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
