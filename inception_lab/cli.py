@@ -78,6 +78,7 @@ DEVICES = option("--devices", default="auto", metavar="N", help="processes, or G
 FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel, or a folder of Caffe's raw files")
 DRY_RUN = flag("--dry-run", "say how large the run is and how long it takes, and write nothing")
 EVERY_CLASS = flag("--every-class", "keep all probabilities, as `ladder --kept` needs")
+GUESSING = option("run", metavar="RUN", help="a run folder, a recorded run's name, or googlenet")
 INPUT_SIZE = option("--input-size", type=int, metavar="N", help="side of the image in pixels (default: the network's)")
 INTO = option("--into", metavar="DIR", help="another folder than data/runs")
 JSON = flag("--json", "print JSON, with the rows in it")
@@ -96,6 +97,7 @@ OUT_RATES = option("--out", metavar="CSV", help="the file of losses (default: lr
 OUT_RUN = option("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
 OUT_STUDY = option("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
 OUT_TABLE = option("--out", metavar="CSV", help="write the table there too")
+PHOTOGRAPHS = option("photographs", nargs="+", metavar="PHOTO", help="image files")
 PUBLISHED = option("name", nargs="?", metavar="NAME", help="a network; without one, all are listed")
 QUIET = flag("--quiet", "show no progress", dest="progress")
 RATES = option("--steps", type=int, default=100, metavar="N", help="learning rates, one per step (default: 100)")
@@ -117,6 +119,7 @@ STEPS = option("--steps", type=int, default=128, metavar="N", help="of optimizin
 SOME_RUNS = option("runs", nargs="*", metavar="RUN", help="run folders")
 STUDY = option("name", nargs="?", metavar="NAME", help="a study; without one, all are listed")
 TENSORBOARD = flag("--tensorboard", "write events to RUN/tensorboard (pip install 'inception-lab[tensorboard]')")
+TOP = option("--top", type=int, default=5, metavar="N", help="classes of each photograph (default: 5)")
 ZOO = option("--zoo", nargs="+", default=[], metavar="NAME", help="networks with published weights, as googlenet")
 
 
@@ -202,6 +205,20 @@ def find_learning_rate(args: Namespace) -> None:
     print(
         f"suggested learning rate: {suggestion:.2g} (the recipe's is {recipe.learning_rate:g}); see {out} and {picture}"
     )
+
+
+def guess_photographs(args: Namespace) -> None:
+    """Say what photographs show, by a trained network: the most probable classes of each, with their probabilities. The
+    network is that of a run folder or a recorded run, or googlenet, the published one."""
+    from inception_lab.evaluation import guess
+
+    frame = guess(args.run, args.photographs, args.top)
+    if args.json:
+        print_json(records(frame))
+    else:
+        shares = frame["probability"].map("{:.1%}".format)
+        names = frame["photograph"].mask(frame["photograph"].duplicated(), "")
+        print(table(frame.assign(photograph=names, probability=shares)))
 
 
 def record_run(args: Namespace) -> None:
@@ -325,6 +342,7 @@ COMMANDS = {
         [RECIPE, DATA, OUT_RUN, RESUME, DRY_RUN, SKIP_BROKEN, SET, DEVICES, NODES, TENSORBOARD, QUIET],
     ),
     "lr-range": (find_learning_rate, [RECIPE, DATA, LOW, HIGH, RATES, SET, SKIP_BROKEN, OUT_RATES]),
+    "guess": (guess_photographs, [GUESSING, PHOTOGRAPHS, TOP, JSON]),
     "record": (record_run, [RUN, NAME, NO_WEIGHTS, NOTE, DATA, EVERY_CLASS, INTO]),
     "study": (run_study, [STUDY, SEEDS, ARMS, DATA, OUT_STUDY, RUN_FOLDERS, SET, QUIET]),
     "evaluate": (

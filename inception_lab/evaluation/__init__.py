@@ -7,7 +7,7 @@ compare(read_study("kernels"))
 from inception_lab.common.statistics import holm
 from inception_lab.evaluation.answers import Answers, recorded_answers
 from inception_lab.evaluation.comparison import compare, together, verdicts
-from inception_lab.evaluation.inference import predict
+from inception_lab.evaluation.inference import guess, predict
 from inception_lab.evaluation.predictions import Predictions, average, ladder, mcnemar, paired
 from inception_lab.evaluation.records import recorded_predictions, recorded_run, recorded_runs
 from inception_lab.evaluation.studies import STUDIES, Study
@@ -22,6 +22,7 @@ __all__ = [
     "Study",
     "average",
     "compare",
+    "guess",
     "holm",
     "ladder",
     "mcnemar",

@@ -6,12 +6,14 @@ is resumed where it stood, and one that was finished is read. For a published ne
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -23,14 +25,16 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
-from inception_lab.data.pictures import fit, normalize
+from inception_lab.data.pictures import Source, fit, normalize, photograph
 from inception_lab.evaluation.predictions import Predictions
-from inception_lab.evaluation.published import load_published, wordnet_numbers
+from inception_lab.evaluation.published import wordnet_numbers
+from inception_lab.hub.published import most_probable
 from inception_lab.training import tensors
 from inception_lab.training.batches import Data
 from inception_lab.training.devices import has_cuda, make_fabric
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.weights import load_model
+from inception_lab.training.runs import find_run
+from inception_lab.training.weights import load_model, load_published
 
 FORMAT = "inception-lab predictions 1"
 SAVE_EVERY = 60.0  # seconds between two writings of what has been computed
@@ -95,6 +99,40 @@ def predict(
         file.write(parts)
     probabilities, labels = joined(parts)
     return Predictions(probabilities, numbers[labels] if zoo else labels, about["classes"], crops, (str(run),), digest)
+
+
+@torch.no_grad()
+def guess(run: str | Path, photographs: Source | Iterable[Source], top: int = 5) -> pd.DataFrame:
+    """What photographs of any size most probably show: rows of photograph, class and probability, best guess first.
+
+    run: "googlenet", the published network (see `hub.Pretrained.guess`); the name of a recorded run; or a run folder,
+    whose network sees of a photograph what `predict` shows it, the whole image. photographs: files, PIL images or
+    arrays, see `data.photograph`; what is no file has its number in the table. top: classes of each, at most.
+
+    Raises ValueError for a photograph that cannot be read, and for an unknown run; RunError for a folder without
+    finished weights, DataError where the published ones are not here.
+    """
+    top = check_whole("top", top)
+    photographs = [photographs] if isinstance(photographs, Source) else list(photographs)
+    if run == "googlenet":
+        google = hub.pretrained()
+        classes, logits = google.categories, lambda source: google.network(google.preprocess(source))
+    else:
+        model, about = load_model(find_run(run, "run", "googlenet"))
+        classes, logits = about["classes"], partial(logits_of, model, about, make_fabric(about["recipe"], devices=1))
+    rows = []
+    for number, source in enumerate(photographs):
+        name = str(source) if isinstance(source, str | Path) else number
+        rows += [(name, *one) for one in most_probable(logits(source), classes, min(top, len(classes)))]
+    return pd.DataFrame(rows, columns=["photograph", "class", "probability"])
+
+
+def logits_of(model: nn.Module, about: dict, fabric: Fabric, source: Source) -> torch.Tensor:
+    """The logits of a photograph, float32 (1, C), by a run's network, which sees it as the images of `predict`."""
+    recipe, pixels = about["recipe"], (photograph(source) * 255).round().byte()
+    images = normalize(views(pixels, None, recipe)[0], about["mean"], about["std"], channels_last=recipe.channels_last)
+    with fabric.autocast():
+        return model.to(fabric.device)(images.to(fabric.device)).float().cpu()
 
 
 # --- the images ---------------------------------------------------------------------------------------------

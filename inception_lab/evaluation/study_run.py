@@ -93,12 +93,15 @@ def start_file(name: str) -> None:
 
 
 # What open_data looks at. Runs that agree in it have the same sets, which are then read once.
-OF_DATA = ("data", "image_size", "memory_size", "train_images", "in_memory", "augmentation", "smallest_crop", "cutout")
+OF_DATA = (
+    *("data", "image_size", "memory_size", "train_images", "in_memory", "augmentation", "smallest_crop", "cutout"),
+    *("mean", "std", "init"),
+)
 
 
 def open_once(fabric: Fabric, recipe: Recipe, source: str | Path | None, opened: dict[tuple, Data]) -> Data:
     """The sets of a run, from `opened` if those of the run before were the same."""
-    key = tuple(getattr(recipe, name) for name in OF_DATA)
+    key = tuple(str(getattr(recipe, name)) for name in OF_DATA)
     if key not in opened:
         opened.clear()  # no two sets in memory
         opened[key] = rank_zero_first(fabric, open_data, recipe, source)

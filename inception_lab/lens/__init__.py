@@ -16,7 +16,7 @@ from inception_lab.lens.parametrizations import COLORS, Fourier, Pixels
 from inception_lab.lens.patches import TopPatches, crop, crops, receptive_field, top_patches
 from inception_lab.lens.scale_tuning import Tuning, tuning
 from inception_lab.lens.transforms import affine, jitter, standard
-from inception_lab.lens.units import Unit, activations, channels, find_unit, paths
+from inception_lab.lens.units import Unit, activations, channels, features, find_unit, paths
 from inception_lab.lens.visualization import Visualized, excitation, visualize
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "diversity",
     "edges",
     "excitation",
+    "features",
     "find_unit",
     "grad_cam",
     "gradient",

@@ -15,6 +15,7 @@ from inception_lab.common import files
 from inception_lab.lens.network import Network, open_run
 from inception_lab.lens.objectives import logit
 from inception_lab.lens.visualization import visualize
+from inception_lab.training.runs import find_run
 
 STAND_IN = "tiny-imagenet-96"
 LINE = (
@@ -56,12 +57,7 @@ def _opened(what: str | Path | nn.Module | hub.Pretrained) -> Network:
         return network
     if isinstance(what, nn.Module):
         return Network(what)
-    runs = {weights.parent.name: weights.parent for weights in files.all_recorded("runs", "*/model.safetensors")}
-    folder = runs.get(str(what), Path(what)) if isinstance(what, str | Path) else None
-    if folder is None or not folder.is_dir():
-        names = ", ".join(map(repr, ["googlenet", *runs]))
-        raise ValueError(f"what must be one of {names}, a run folder or a network, got {what!r}")
-    return open_run(folder)
+    return open_run(find_run(what, "what", "googlenet"))
 
 
 def accelerated(network: Network) -> Network:

@@ -10,10 +10,12 @@ A unit is one channel of a path. The same unit looks at every position of the ma
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 from inception_lab.common.checks import check_whole, closest
+from inception_lab.lens.images import Images, batches
 from inception_lab.lens.network import Network, check_pixels, geometry, instrument
 from inception_lab.models.blocks import Inception, NaiveInception
 
@@ -115,6 +117,23 @@ def activations(
     check_pixels(images)
     found = [network.extract(some, names) for some in images.split(check_whole("batch", batch))]
     return {name: torch.cat([values[name].cpu() for values in found]) for name in names}
+
+
+@instrument
+@torch.no_grad()
+def features(network: Network, images: Images, stage: str = "inception_5b", *, batch: int = 64) -> np.ndarray:
+    """What a stage answers to images, averaged over the map: float32 (N, C), one row per image, as scikit-learn wants.
+
+    images: a set of `datasets.load`, or images as one tensor (see `activations`); they are scaled to the network's
+    size. stage: or a path, see `channels`; a vector, such as "linear", stays as it is. batch: images that are computed
+    at once. Raises ValueError for a name that is not there, offering the closest, and for a set without images.
+    """
+    (name,) = check_names(network, stage, "stage")
+    found = []
+    for some in batches(images, network, check_whole("batch", batch)):
+        values = network.extract(some, [name])[name]
+        found.append(values.reshape(*values.shape[:2], -1).mean(2).float().cpu())
+    return torch.cat(found).numpy()
 
 
 def peaks(values: torch.Tensor) -> torch.Tensor:

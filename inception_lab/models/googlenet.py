@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from inception_lab.common.checks import check_whole
+from inception_lab.common.checks import check_one_of, check_whole
 from inception_lab.common.schema import check_type
 from inception_lab.models.blocks import AuxiliaryHead, ConvUnit, Inception, MakeUnit, NaiveInception, ResidualInception
 from inception_lab.models.designs import Design, Row, smallest_input, walk
@@ -60,6 +60,7 @@ class GoogLeNet(nn.Module):
         unit = partial(ConvUnit, bias=design.bias, batch_norm=design.norm == "batch", eps=design.batch_norm_eps)
 
         self.stages: list[str] = []  # the names of the submodules that an image passes, in order
+        self.frozen: list[str] = []  # those that stay as they are, see `freeze`
         self.heads: dict[str, str] = {}  # stage → the auxiliary head that reads its output
         for row, channels, out_channels, _ in walk(design.table, in_channels):
             lrn = design.norm == "lrn" and row.stage == "conv2"
@@ -89,6 +90,24 @@ class GoogLeNet(nn.Module):
     def _add(self, stage: str, module: nn.Module) -> None:
         self.stages.append(stage)
         self.add_module(stage, module)
+
+    def freeze(self, last: str) -> None:
+        """Let all stages up to this one stay as they are: without gradients, and in evaluation mode in training too.
+
+        So the running statistics of batch norm stand still. Raises ValueError for a stage that does not come before
+        the average pool.
+        """
+        stages = self.stages[: self.stages.index("avg_pool")]
+        check_one_of("freeze", last, stages)
+        self.frozen = stages[: stages.index(last) + 1]
+        for stage in self.frozen:
+            self.get_submodule(stage).requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "GoogLeNet":
+        super().train(mode)
+        for stage in self.frozen:
+            self.get_submodule(stage).eval()
+        return self
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | Outputs:
         check_images(x, self.in_channels, self.smallest_input)

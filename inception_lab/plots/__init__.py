@@ -31,6 +31,7 @@ from inception_lab.plots.lens import (
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
 from inception_lab.plots.training import (
     LivePlot,
+    by_images,
     by_stage,
     confusion,
     crop_ladders,
@@ -53,6 +54,7 @@ __all__ = [
     "LivePlot",
     "accuracy_cost",
     "attributions",
+    "by_images",
     "by_stage",
     "confusion",
     "cost_by_module",

@@ -11,6 +11,7 @@ from IPython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import t as student_t
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, Array, panels, ramp
@@ -48,6 +49,33 @@ def study(
     ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
     ax.set(title="One point per run, a line the mean of an arm")
     ax.grid(axis="y", color=QUIET, alpha=0.3)
+    return ax
+
+
+def by_images(frame: pd.DataFrame, column: str = "val_top1_error") -> Axes:
+    """Draw an error against the training images per class, both logarithmic. Returns the axes.
+
+    frame: what `read_study` gives, whose arms are named as "WAY, N per class". A way is a line through the geometric
+    means of its runs, with their 95 % intervals (Student's t on the log scale), and each run is a small dot. A way with
+    one run for some N has no interval there.
+    """
+    ax = plt.subplots(figsize=(7, 4))[1]
+    ways = frame["arm"].str.rpartition(", ")[0]
+    images = frame["train_images"] // frame["classes"]
+    for number, (way, rows) in enumerate(frame.groupby(ways, sort=False)):
+        logs = np.log(rows[column]).groupby(images)
+        mean, half = logs.mean(), student_t.ppf(0.975, logs.count() - 1) * logs.sem()
+        x = mean.index * 1.04 ** (number - (ways.nunique() - 1) / 2)  # beside each other
+        ends = np.exp(mean) - np.exp(mean - half), np.exp(mean + half) - np.exp(mean)
+        bars = ax.errorbar(x, np.exp(mean), np.nan_to_num(ends), marker="o", capsize=3, label=way)
+        dots = x.to_numpy()[mean.index.searchsorted(images[rows.index])]
+        ax.plot(dots, rows[column], ".", color=bars.lines[0].get_color(), alpha=0.4, ms=4)
+    ax.set(xscale="log", yscale="log", xlabel="training images per class", ylabel="top-1 error (%)")
+    ax.set(title="Means of the runs, with 95 % intervals")
+    for axis, ticks in ((ax.xaxis, sorted(images.unique())), (ax.yaxis, (5, 10, 20, 50, 100))):
+        axis.set_ticks(ticks, labels=map(str, ticks))
+        axis.set_minor_formatter("")
+    ax.legend(fontsize=8)
     return ax
 
 

@@ -18,6 +18,7 @@ from inception_lab.data import Augmentation, datasets
 from inception_lab.data.images import ImageSet
 from inception_lab.data.pictures import fit, normalize
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.weights import complete
 
 Batch = tuple[torch.Tensor, torch.Tensor]  # images (N, 3, H, W), their classes (N,)
 
@@ -43,6 +44,7 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
     source: a folder to read it from. skip_broken: leave out the files that are no whole images, instead of refusing.
     Raises ValueError where they cannot be had.
     """
+    recipe = complete(recipe)
     source, size, length = recipe.data if source is None else source, recipe.image_size, recipe.train_images or None
     crops, held = recipe.augmentation in ("crop", "paper"), recipe.memory_size or size
     train_size = held if recipe.in_memory or not crops else None
@@ -50,6 +52,7 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
     train: ImageSet = datasets.load(source, "train", size=train_size, length=drawn, skip_broken=skip_broken)
     train = datasets.choose(train, length)
     val: ImageSet = datasets.load(source, "val", size=held, skip_broken=skip_broken)
+    mean, std = (tuple(recipe.mean), tuple(recipe.std)) if recipe.mean else (train.mean, train.std)
     augment = Augmentation(
         size,
         scale=(recipe.smallest_crop, 1.0) if crops else (1.0, 1.0),
@@ -57,8 +60,8 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
         photometric=0.5 if recipe.augmentation == "paper" else 0.0,
         shift=held // 8 if recipe.augmentation == "shift" else 0,
         cutout=recipe.cutout,
-        mean=train.mean,
-        std=train.std,
+        mean=mean,
+        std=std,
     )
     if recipe.in_memory:
         check_memory(len(train) + len(val), held)
@@ -68,7 +71,7 @@ def open_data(recipe: Recipe, source: str | Path | None = None, skip_broken: boo
     on_device: Callable | None = augment if recipe.in_memory and recipe.augmentation != "none" else None
     if on_device is None and held != size:
         on_device = partial(fit, size=size)
-    return Data(train, val, val.classes, val.mean, val.std, on_device)
+    return Data(train, val, val.classes, mean, std, on_device)
 
 
 def check_memory(images: int, size: int, limit: float = 16e9) -> None:

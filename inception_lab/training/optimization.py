@@ -2,21 +2,30 @@
 
 import copy
 import math
+from itertools import product
 
 import torch
 from torch import nn
 
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.weights import new_names
 
 
 def build_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW. Biases and norm parameters are decayed only where the recipe says so."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    # A bias, and the scale and shift of a norm, are vectors; the weights of layers have two dimensions or four.
-    exempt = [] if recipe.decay_all else [p for p in parameters if p.ndim < 2]
-    decayed = parameters if recipe.decay_all else [p for p in parameters if p.ndim >= 2]
-    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": exempt, "weight_decay": 0.0}]
-    groups = [group for group in groups if group["params"]]
+    """SGD with momentum, or AdamW. Biases and norm parameters are decayed only where the recipe says so.
+
+    Each group has a `factor`, by which the learning rate of a step is multiplied: `loaded_rate` for what was loaded.
+    """
+    parameters = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    new = {name for name, _ in parameters} if recipe.loaded_rate == 1 else new_names(recipe)
+    groups = []
+    for is_new, is_decayed in product((True, False), (True, False)):
+        # A bias, and the scale and shift of a norm, are vectors; the weights of layers have two dimensions or four.
+        chosen = [
+            p for name, p in parameters if (name in new) == is_new and (recipe.decay_all or p.ndim > 1) == is_decayed
+        ]
+        decay, factor = recipe.weight_decay if is_decayed else 0.0, 1.0 if is_new else recipe.loaded_rate
+        groups += [{"params": chosen, "weight_decay": decay, "factor": factor}] if chosen else []
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(recipe.momentum, 0.999))
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)

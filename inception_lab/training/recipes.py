@@ -26,6 +26,7 @@ Positive = Annotated[float, 0, math.inf]
 BelowOne = Annotated[float, 0, 0.9999]
 Seed = Annotated[int, 0, 2**32 - 1]
 FORMER_KEYS = {"optimiser": "optimizer"}  # of recipes that version 0.1 wrote
+OF_WEIGHTS = ("network", "options", "image_size", "mean", "std")  # what weights bring with them
 MAY_CHANGE = ("workers", "checkpoint_every")  # when a run is resumed: no weight depends on them
 
 
@@ -37,7 +38,13 @@ class Recipe:
     sums in another order are rounded otherwise.
 
     name: of the recipe, and of the run folder unless another is given. network, options: what `zoo.build` takes.
-    data: a tier or a folder's name, see `datasets.stored_name`. image_size: side in pixels of what the network sees.
+    data: a tier or a folder's name, see `datasets.stored_name`. image_size: side in pixels of what the network sees,
+        by default 64. mean, std: of each channel, for images from 0 to 1, by default those of the data.
+    init: the weights to begin with, but for the classifier and the auxiliary heads, which are new: "published" (the
+        published GoogLeNet), "imagenet" (its publisher's, by default torchvision's GoogLeNet), the name of a recorded
+        run or a run folder; "" for none. Then network "", image_size 0, and no mean and std are those of the weights,
+        and options are added to theirs. freeze: the last stage that stays as `init` has it, with all before it and
+        their batch-norm statistics. loaded_rate: factor of the learning rate for what was loaded.
     train_images: how many to train on, 0 for all; a folder with fewer is trained on as a whole.
     optimizer: "sgd" or "adamw" (whose β₁ is `momentum`, and β₂ 0.999). nesterov: of SGD's momentum.
     learning_rate: the highest of the schedule; schedule, warmup_epochs: see `optimization.learning_rate`.
@@ -65,7 +72,12 @@ class Recipe:
     network: str
     options: dict = field(default_factory=dict)
     data: str = "shapes"
-    image_size: Annotated[int, 1, 4096] = 64
+    image_size: Annotated[int, 0, 4096] = 0
+    mean: list[float] = field(default_factory=list)
+    std: list[float] = field(default_factory=list)
+    init: str = ""
+    freeze: str = ""
+    loaded_rate: Positive = 1.0
     train_images: Whole = 0
     in_memory: bool = True
     memory_size: Annotated[int, 0, 4096] = 0
@@ -103,7 +115,7 @@ class Recipe:
         object.__setattr__(self, "options", dict(self.options))  # nobody else's dict
         if not self.name or self.name.startswith(".") or "/" in self.name or "\\" in self.name:
             raise ValueError(f"name must be usable as the name of a folder, got {self.name!r}")
-        zoo.entry(self.network)
+        self._check_weights()
         for option in self.options.keys() & zoo.YES_NO:
             check_type(f"options.{option}", bool | None, self.options[option])
         if not _survives_json(self.options):
@@ -117,14 +129,31 @@ class Recipe:
                 raise ValueError(f"{name} must be below epochs ({self.epochs}), got {getattr(self, name)}")
         if self.memory_size and not self.in_memory:
             raise ValueError(f"memory_size must be 0 unless in_memory is true, got {self.memory_size}")
-        if self.cutout and (self.augmentation == "none" or self.cutout >= self.image_size):
+        if self.cutout and (self.augmentation == "none" or 0 < self.image_size <= self.cutout):
             raise ValueError(f"cutout needs an augmentation and must be below image_size, got {self.cutout}")
         if self.schedule == "one-cycle" and not self.warmup_epochs:
             raise ValueError("schedule 'one-cycle' needs warmup_epochs above 0: its first part rises")
 
+    def _check_weights(self) -> None:
+        if self.network or not self.init:
+            zoo.entry(self.network)
+        if not self.init:
+            object.__setattr__(self, "image_size", self.image_size or 64)
+            if self.freeze or self.loaded_rate != 1:
+                raise ValueError("freeze and loaded_rate need init: they are about weights that were loaded")
+        if (len(self.mean), len(self.std)) not in ((0, 0), (3, 3)) or min(self.std, default=1) <= 0:
+            raise ValueError(f"mean and std must be 3 numbers each, std above 0, got {self.mean} and {self.std}")
+
     def to_json(self) -> str:
         """The recipe as JSON, one line per field."""
-        return json.dumps(dataclasses.asdict(self), indent=1, ensure_ascii=False) + "\n"
+        return json.dumps(self.stored(), indent=1, ensure_ascii=False) + "\n"
+
+    def stored(self) -> dict[str, Any]:
+        """All fields as a run keeps them: of a folder in `init` its name, as a path belongs to one machine."""
+        init = self.init
+        if "/" in init or "\\" in init or init in (".", ".."):
+            init = f"{Path(init).expanduser().resolve().name}/"
+        return dataclasses.asdict(self) | {"init": init}
 
     @classmethod
     def from_json(cls, text: str) -> "Recipe":
@@ -160,12 +189,10 @@ class Recipe:
 
     def differences(self, other: "Recipe") -> list[str]:
         """The fields that make another training run of `other`, as "epochs 3, not 5"."""
-        fields = [f.name for f in dataclasses.fields(self) if f.name not in ("name", *MAY_CHANGE)]
-        pairs = [(name, getattr(self, name), getattr(other, name)) for name in fields]
-        changed = [(name, a, b) for name, a, b in pairs if a != b]
-        # Older recipes have "cifar10" for a folder of this name, too, not "cifar10/".
-        changed = [(name, a, b) for name, a, b in changed if name != "data" or a.rstrip("/") != b.rstrip("/")]
-        return [f"{name} {a!r}, not {b!r}" for name, a, b in changed]
+        mine, theirs = self.stored(), other.stored()
+        fields = [name for name in mine if name not in ("name", *MAY_CHANGE)]
+        changed = [name for name in fields if _differ(name, mine[name], theirs[name], bool(self.init))]
+        return [f"{name} {mine[name]!r}, not {theirs[name]!r}" for name in changed]
 
 
 def find(name: str) -> Recipe:
@@ -192,6 +219,15 @@ def _kind(key: str) -> Any:
         raise ValueError(f"{key!r} is no part of a recipe{close}. It has {', '.join(_fields())}")
     hint = _fields()[key]
     return str if get_origin(hint) is Literal else getattr(hint, "__origin__", hint)
+
+
+def _differ(name: str, value: Any, other: Any, loads: bool) -> bool:
+    """Whether two values of a field mean different things. loads: whether weights bring what the first leaves open."""
+    if name in ("data", "init"):  # older recipes have "cifar10" for a folder of this name, too, not "cifar10/"
+        return value.rstrip("/") != other.rstrip("/")
+    if loads and name in OF_WEIGHTS and (not value or (name == "options" and value.items() <= other.items())):
+        return False
+    return value != other
 
 
 def _survives_json(value: Any) -> bool:
@@ -242,6 +278,11 @@ _RECIPES = (
           epochs=100, label_smoothing=0.0, average_decay=0.995),
     _fast("tiny-imagenet-224", "googlenet-bn", {}, "tiny-imagenet", 224, memory_size=64, augmentation="crop",
           smallest_crop=0.25, learning_rate=0.4, warmup_epochs=3, epochs=40, average_decay=0.998),
+    # A few hundred photographs of one's own, in minutes on two cores: docs/finetuning.md. The rates of new and loaded
+    # weights are those of Caffe's example, examples/finetune_flickr_style.
+    Recipe("finetune", "", {"aux": False}, "my_photos", init="published", loaded_rate=0.1, memory_size=256,
+           augmentation="crop", smallest_crop=0.3, learning_rate=0.01, warmup_epochs=1, epochs=10, batch=16,
+           weight_decay=5e-4, decay_all=False, channels_last=True),
     # The paper's: PAPER says where each value comes from.
     Recipe("imagenet-2014", "googlenet", {}, "imagenet", 224, in_memory=False, augmentation="paper",
            smallest_crop=0.08, learning_rate=0.01, momentum=0.9, schedule="paper", epochs=250, batch=32, aux_weight=0.3,

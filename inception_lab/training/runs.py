@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from torch import nn
 
 from inception_lab.common.checks import RunError
-from inception_lab.common.files import write
+from inception_lab.common.files import all_recorded, write
 from inception_lab.common.schema import from_dict
 from inception_lab.training import checkpoints, tensors
 from inception_lab.training.recipes import Recipe
@@ -29,6 +29,19 @@ from inception_lab.training.state import Epoch, Metrics, Sessions, Step, known
 T = TypeVar("T")
 SCHEMAS = {"metrics.json": Metrics, "environment.json": Sessions}
 LOCK = "training.lock"
+
+
+def find_run(run: Any, argument: str = "run", *others: str) -> Path:
+    """A run folder, or that of the recorded run of this name. Raises ValueError for anything else.
+
+    argument, others: what an error calls it, and what else it may be.
+    """
+    recorded = {path.parent.name: path.parent for path in all_recorded("runs", "*/model.safetensors")}
+    folder = recorded.get(str(run), Path(run).expanduser()) if isinstance(run, str | Path) else None
+    if folder is None or not folder.is_dir():
+        names = ", ".join(map(repr, (*others, *recorded)))
+        raise ValueError(f"{argument} must be one of {names} or a run folder, got {run!r}")
+    return folder
 
 
 class RunFolder:
@@ -95,6 +108,11 @@ class RunFolder:
             self.lock.release()
 
     # --- what is read ---------------------------------------------------------------------------------------
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there are weights to go on from: those of a checkpoint, or the result."""
+        return any((self.path / name).exists() for name in (checkpoints.NEWEST, checkpoints.BEFORE, "metrics.json"))
 
     @property
     def recipe(self) -> Recipe:

@@ -33,7 +33,7 @@ from inception_lab.training.progress import Clock, Progress, Steps, TensorBoard,
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.state import Epoch, Metrics, State, known
-from inception_lab.training.weights import initial_model
+from inception_lab.training.weights import complete, initial_model
 
 
 def train(
@@ -63,10 +63,10 @@ def train(
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     out = Path("runs") / recipe.name if out is None else Path(out)
+    recipe = complete(recipe, out if resume else None)
     watchers = [watcher for watcher in (watch, TensorBoard(out) if tensorboard else None) if watcher]
-    return Trainer(*prepare(recipe, data, skip_broken, accelerator, devices, nodes), out, progress, watchers).fit(
-        resume
-    )
+    ready = prepare(recipe, data, skip_broken, accelerator, devices, nodes)
+    return Trainer(*ready, out, progress, watchers).fit(resume)
 
 
 def prepare(
@@ -78,7 +78,7 @@ def prepare(
     nodes: int,
 ) -> tuple[Recipe, Data, Fabric]:
     """What a trainer begins with, from arguments of `train`: its processes are running, and its data are open."""
-    recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
+    recipe = complete(recipes.find(recipe) if isinstance(recipe, str) else recipe)
     if isinstance(data, str | Path):
         recipe = replace(recipe, data=stored_name(data))
     fabric = make_fabric(recipe, accelerator, devices, nodes)
@@ -106,7 +106,10 @@ class Trainer:
         progress: bool = True,
         watchers: Sequence[Watcher] = (),
     ):
+        recipe = complete(recipe)
         self.parameters = check_network(recipe, len(data.classes))
+        if recipe.mean and (recipe.mean, recipe.std) != (list(data.mean), list(data.std)):
+            raise ValueError(f"data must have the recipe's mean and std, {recipe.mean} and {recipe.std}: see open_data")
         self.recipe, self.data, self.fabric, self.folder = recipe, data, fabric, RunFolder(folder)
         self.batches = Batches(recipe, data, fabric.device, fabric.global_rank, fabric.world_size)
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
@@ -120,7 +123,7 @@ class Trainer:
         self.unread: list[torch.Tensor] = []  # losses on the device that nobody has looked at yet
 
         torch.backends.cudnn.benchmark = fabric.device.type == "cuda"  # try algorithms: all batches have one size
-        model = initial_model(recipe, len(data.classes)).to(fabric.device)
+        model = initial_model(recipe, len(data.classes), load=not self.folder.has_begun).to(fabric.device)
         if recipe.merge_ones:
             merge_ones(model)
         if recipe.channels_last:
@@ -184,7 +187,7 @@ class Trainer:
     def set_learning_rate(self) -> None:
         """Give the optimizer this step's learning rate."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.recipe, self.step, self.batches.steps)
+            group["lr"] = group["factor"] * learning_rate(self.recipe, self.step, self.batches.steps)
 
     def update_average(self) -> None:
         """Take the weights into their average, from the recipe's epoch on."""

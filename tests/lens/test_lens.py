@@ -90,6 +90,25 @@ def test_activations_are_what_a_hook_sees(network, images):
     assert lens.activations(network, images, "linear")["linear"].shape == (40, 10)
 
 
+def test_features_are_means_over_the_map_as_scikit_learn_takes_them(network, images):
+    values = lens.activations(network, images, ["inception_5b", FIVE, "linear"])
+    found = lens.features(network, images)
+    assert isinstance(found, np.ndarray) and found.dtype == np.float32 and found.flags["C_CONTIGUOUS"]
+    np.testing.assert_allclose(found, values["inception_5b"].mean((2, 3)), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        lens.features(network, images / 255, FIVE, batch=7), values[FIVE].mean((2, 3)), atol=1e-5
+    )
+    np.testing.assert_allclose(lens.features(network, images, "linear"), values["linear"], rtol=1e-4, atol=1e-4)
+    logits = network.model.linear(torch.from_numpy(found))  # what the classifier reads is the average over 5b
+    torch.testing.assert_close(logits, values["linear"], rtol=1e-4, atol=1e-4)
+    data = Shapes("test", length=40, size=80)  # a set is scaled to the network's size
+    assert lens.features(network, data, batch=16).shape == found.shape
+    with pytest.raises(ValueError, match="stage: 'inception_5' is not in this network; did you mean"):
+        lens.features(network, images, "inception_5")
+    with pytest.raises(ValueError, match="at least one image"):
+        lens.features(network, images[:0])
+
+
 def test_a_unit_of_a_module_is_one_of_a_path(network, images):
     found = lens.find_unit(network, "inception_4a:100")
     assert found == (FIVE, 100 - 96) and str(found) == "inception_4a.five:4"

@@ -103,6 +103,28 @@ def test_a_study_shows_every_run_and_the_mean_of_each_arm():
     assert ax.get_xlabel() == "validation top-1 error (%)"
 
 
+def test_errors_are_drawn_by_images_per_class_with_their_intervals():
+    rows = [
+        (f"{way}, {n} per class", seed, 10 * n, 10, error * (1 + 0.1 * seed) / n**0.5)
+        for way, error in (("new", 90.0), ("old", 30.0))
+        for n in (10, 100)
+        for seed in range(3 if n == 10 else 1)
+    ]
+    frame = pd.DataFrame(rows, columns=["arm", "seed", "train_images", "classes", "val_top1_error"])
+    ax = plots.by_images(frame)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["new", "old"]
+    line, (low, high), _ = ax.containers[0].lines
+    errors = frame["val_top1_error"][:3]
+    assert line.get_ydata()[0] == pytest.approx(np.exp(np.log(errors).mean()))
+    half = 4.302653 * np.log(errors).std() / 3**0.5  # Student's t with two degrees of freedom
+    assert np.log(high.get_ydata()[0] / low.get_ydata()[0]) == pytest.approx(2 * half)
+    assert high.get_ydata()[1] == line.get_ydata()[1]  # one run has no interval
+    dots = [other for other in ax.lines if other.get_marker() == "."]
+    assert [len(each.get_xdata()) for each in dots] == [4, 4]
+    assert set(dots[0].get_xdata()) == set(line.get_xdata())
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+
+
 def test_a_study_tells_costs_and_takes_axes_and_a_label():
     axes = plt.subplots()[1]
     ax = plots.study(STUDY, "val_top1_error", label="error", cost="macs", ax=axes)
@@ -206,6 +228,16 @@ def test_boxes_are_numbered_where_there_are_several():
     axes = plots.image_grid([np.zeros((8, 8, 3))] * 3, boxes=[one, two, []]).axes
     assert [texts(ax) for ax in axes[:3]] == [[], ["1", "2"], []]
     assert [(p.get_width(), p.get_height()) for p in axes[1].patches] == [(4, 4), (4, 6)]
+
+
+def test_numbers_of_boxes_do_not_collide():
+    corner = [(0, 0, 120, 90), (0, 0, 90, 128), (2, 0, 128, 70), (0, 1, 60, 60), (0, 40, 90, 128), (30, 0, 128, 128)]
+    images = [np.zeros((128, 128, 3))] * 7
+    figure = plots.image_grid(images, boxes=[corner, *[[]] * 6], columns=7, side=1.35)
+    figure.canvas.draw()
+    places = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(places) == 6
+    assert not [1 for i, place in enumerate(places) for other in places[:i] if place.overlaps(other)]
 
 
 def test_rows_of_a_path_have_a_bar_in_its_color_and_letters_in_ink():

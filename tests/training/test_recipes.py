@@ -36,6 +36,7 @@ def test_the_promised_recipes_are_there():
         "cifar10-fast",
         "cifar10-uva",
         "tiny-imagenet-224",
+        "finetune",
         "imagenet-2014",
         "imagenet-modern",
     ]
@@ -65,7 +66,7 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         "precision",
         "seed",
     }
-    ours |= {"memory_size", "cutout", "merge_ones"}
+    ours |= {"memory_size", "cutout", "merge_ones", "init", "freeze", "loaded_rate", "mean", "std"}
     ours |= {"channels_last", "compile", "weights_seed", *MAY_CHANGE, "nesterov", "warmup_epochs", "label_smoothing"}
     assert not (
         recipe.memory_size or recipe.cutout or recipe.nesterov or recipe.warmup_epochs or recipe.label_smoothing
