@@ -56,9 +56,8 @@ def test_every_command_is_one_that_the_library_takes(page):
         if args.function is cli.train_network:
             recipe = recipes.find(args.recipe).with_settings(args.set)
             own = args.data is None and recipe.data in datasets.NAMES  # which the library draws or downloads
-            assert (
-                own or recipe.data == "imagenet" or Path(args.data).name.removesuffix("-jpeg").startswith(recipe.data)
-            )
+            given = Path(args.data or "").name.removesuffix("-jpeg")
+            assert own or recipe.data == "imagenet" or given.startswith(recipe.data)
             assert args.devices == "auto" or recipe.batch % (int(args.devices) * args.nodes) == 0
         if args.function is cli.run_study:
             assert studies.find(args.name)
