@@ -39,15 +39,16 @@ GRADE   := $(VENV)/.installed-grade
 DOCS    := $(VENV)/.installed-docs
 TESTS   := $(VENV)/.installed-test
 
-.PHONY: help lab test quick course save site slides check exercises gradebook bench lint format constraints clean
+.PHONY: help lab test quick course save site slides check report exercises gradebook bench lint format constraints clean
 .NOTPARALLEL: # two installations into one environment would disturb each other
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab (OFFLINE=1: without asking for the published weights)
+lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab, as your own copy in work/ (OFFLINE=1: do not ask for the published weights)
+	@$(RUN) scripts/workspace.py
 	@$(RUN) -m jupyterlab $(NO_BROWSER) --allow-root --ServerApp.root_dir="$(CURDIR)" \
-		--LabApp.default_url=/lab/tree/notebooks/00_welcome.ipynb
+		--LabApp.default_url=/lab/tree/work/00_welcome.ipynb
 
 quick: lint ## check style, types and imports, and run the fast tests of every package
 	@$(TEST) $(PARALLEL) -q -m quick
@@ -70,6 +71,9 @@ slides: $(DOCS) ## build a deck for each notebook in build/slides
 
 check: $(COURSE) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
 	@$(RUN) scripts/exercises.py check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet
+
+report: $(COURSE) ## for teachers: grade a class (FOLDER=submitted), and write a table, the misconceptions and a page for each student
+	@$(RUN) scripts/exercises.py report $(or $(FOLDER),submitted)
 
 exercises: $(GRADE) ## for teachers: write the students' notebooks anew; does not touch notebooks that somebody has worked in
 	@$(RUN) scripts/exercises.py students $(if $(OVERWRITE),--overwrite)

@@ -14,7 +14,7 @@ from PIL import Image
 LONGEST = [
     *("10_feature_visualization", "test_published_weights", "test_docs", "11_after_googlenet", "test_exercises"),
     *("06_training", "test_operators", "05_auxiliary_classifiers", "test_shipped_models", "09_seeing_inside"),
-    *("08_crops_and_ensembles", "test_runs", "test_studies", "07_full_gpu_run", "test_site", "test_counting"),
+    *("08_crops_and_ensembles", "test_runs", "test_studies", "07_full_run", "test_site", "test_counting"),
     *("test_real_images", "test_wheel", "test_fast_twin", "test_visualization", "01_why_go_deeper", "test_trainer"),
 ]
 

@@ -1,11 +1,26 @@
-"""What the tests of the exercises use: a student's own numbers, and comparisons that say what went wrong."""
+"""What the exercises use: a student's own numbers, comparisons that say what went wrong, and `check` in a notebook.
 
+`%load_ext inception_lab.exercises` gives a notebook `%%answer`: what such a cell shows stays folded when it is run.
+Words behind it describe its figure, for those who cannot see it.
+"""
+
+import ast
 import hashlib
+import html
+import io
 import math
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, TypeVar
 
 Choice = TypeVar("Choice")
+SOURCES = Path(__file__).resolve().parent.parent / "exercises"  # of a clone of the course: a wheel has none
+NOBODY = 'STUDENT = "your name"'
+TEST = "the test"  # in tracebacks it stands where a file has its name
 
 
 def draw(student: str, exercise: str, choices: Iterable[Choice]) -> Choice:
@@ -55,3 +70,93 @@ def same(one: object, other: object, within: float = 1e-9) -> bool:
         return math.isclose(one, other, rel_tol=within, abs_tol=within)  # type: ignore[arg-type]  # that is the question
     except (TypeError, ValueError, OverflowError, RuntimeError):  # no number, several, or one too large for a float
         return False
+
+
+def check(exercise: str) -> None:
+    """Run all tests of an exercise on what this notebook has defined, and print "right" or what went wrong.
+
+    exercise: its notebook and name, such as "02_inception_module/2_four_paths". Nothing of the notebook is changed.
+    Raises ValueError for an exercise that there is not.
+    """
+    source = SOURCES / f"{exercise}.md"
+    text = source.read_text(encoding="utf-8") if source.is_file() else ""
+    test = re.search(r"^```python test\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    if not test:
+        raise ValueError(f"exercise must be one of a clone of the course, got {exercise!r}: {source} is none")
+    namespace = vars(sys.modules["__main__"])
+    if namespace.get("STUDENT") == "your name":
+        print(f"{NOBODY[:7]} is still {NOBODY[10:]}: the numbers of some exercises depend on it")
+    problem = None
+    with redirect_stdout(io.StringIO()):
+        try:
+            exec(compile(test[1], TEST, "exec"), dict(namespace))
+        except (Exception, SystemExit) as error:
+            problem = explain(error, test[1], _cell_of)
+            if isinstance(error, NameError) and where(error, _cell_of)[0] is None:
+                problem = f"{error.name} is not defined: run the cell with your answer first"
+    print(f"{text.splitlines()[0].removeprefix('# ')}: {problem or 'right'}")
+
+
+def _cell_of(file: str) -> str | None:
+    return "your answer" if "ipykernel" in file or "ipython-input" in file else None
+
+
+def explain(error: BaseException, test: str, label_of: Callable[[str], str | None], before: str = "") -> str:
+    """What went wrong in an answer or its test, in a line.
+
+    label_of: a file of the traceback → what a reader calls it, None for one that is not the reader's. before: what to
+    add where the answer itself stops with an error.
+    """
+    label, line = where(error, lambda file: TEST if file == TEST else label_of(file))
+    if isinstance(error, NotImplementedError) and not error.args:
+        return "not answered yet"
+    if isinstance(error, AssertionError) and label == TEST:
+        return str(error) or f"a test that you see fails: {_assertion(test, line)}"
+    return told(error, label_of) + before
+
+
+def told(error: BaseException, label_of: Callable[[str], str | None]) -> str:
+    """The kind of an error, its text, and the line where it came up."""
+    label, line = where(error, label_of)
+    text = error.msg if isinstance(error, SyntaxError) and label else str(error)
+    return ": ".join(filter(None, (type(error).__name__, text))) + (f" (line {line} of {label})" if label else "")
+
+
+def where(error: BaseException, label_of: Callable[[str], str | None]) -> tuple[str | None, Any]:
+    """The last place of an error that has a label: (label, line)."""
+    if isinstance(error, SyntaxError) and error.filename and label_of(error.filename):
+        return label_of(error.filename), error.lineno
+    places = [(label_of(frame.filename), frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    return next((place for place in reversed(places) if place[0]), (None, None))
+
+
+def _assertion(test: str, line: int) -> str:
+    """The source of the assertion in a line of the test."""
+    asserts = [node for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Assert)]
+    failed = next(node for node in asserts if node.lineno <= line <= (node.end_lineno or node.lineno))
+    return " ".join(str(ast.get_source_segment(test, failed)).split())
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Give a notebook the cell magic `%%answer`; IPython calls this for `%load_ext`."""
+    from IPython.display import HTML, display
+    from IPython.utils.capture import capture_output
+
+    def answer(line: str, cell: str) -> None:
+        with capture_output() as captured:
+            result = shell.run_cell(cell)
+        parts = [f"<pre>{html.escape(captured.stdout)}</pre>"] if captured.stdout else []
+        parts += [_as_html(output.data, line) for output in captured.outputs]
+        if parts:
+            display(HTML(f"<details><summary>What the answer's code shows</summary>{''.join(parts)}</details>"))
+        result.raise_error()
+
+    shell.register_magic_function(answer, "cell")
+
+
+def _as_html(data: Mapping[str, str], alt: str) -> str:
+    if "text/html" in data:
+        return data["text/html"]
+    if "image/png" in data:
+        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data["image/png"]}">'
+    return f"<pre>{html.escape(data['text/plain'])}</pre>"

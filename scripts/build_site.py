@@ -48,9 +48,12 @@ WIDGET_NOTE = "<p><em>In JupyterLab, sliders stand here. This is what they show 
 def for_site(notebook):
     """The notebook as pages show it: widgets as the HTML that they show, code of folded answers folded too."""
     state = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})
+    for cell in notebooks.answers_to_predictions(notebook.cells):
+        cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
+        cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {"code_prompt_show": "I have predicted: show it"}
     for cell in notebook.cells:
-        if "answer" in cell.metadata.get("tags", []):
-            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-cell"]
+        if "answer" in cell.metadata.get("tags", []):  # what it shows is folded already
+            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
         if "colab" in cell.metadata.get("tags", []):  # it is for Colab alone
             cell.metadata["tags"] = ["remove-cell"]
         for output in cell.get("outputs", []):

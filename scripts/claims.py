@@ -1,7 +1,7 @@
 """The ledger of claims: what is said about GoogLeNet and its descendants, and what this course found.
 
     table = published.table("claims")       # one row per claim, from data/reference/claims.csv
-    python scripts/claims.py                # writes its table into README.md
+    python scripts/claims.py                # writes its table into docs/claims.md, and STRIKING rows into README.md
     problems(row, notebooks_folder)         # what is wrong with a row: a test expects nothing
 
 A row names a cell of a notebook by its id, and its `figure` stands in the cell's stored output, which `make test`
@@ -25,6 +25,8 @@ VERDICTS = (
 )
 NO_CELL = "cannot be tested here"  # the only verdict that may do without a figure and a cell
 BEGIN, END = "<!-- claims: made by scripts/claims.py -->", "<!-- end of claims -->"
+STRIKING = ["twelve-times", "conv1-params", "trained-reductions", "squeezed", "large-kernels"]
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def problems(row, folder: str | Path) -> list[str]:
@@ -69,29 +71,30 @@ def _printed_by(cells: dict, figure: str) -> str:
     return f"cells that print {figure!r}: {', '.join(printing) or 'none'}"
 
 
-def overview(table=None) -> str:
-    """The ledger as a Markdown table: one row per claim, with its verdict, its figure, and where it is computed."""
-    table = published.table("claims") if table is None else table
+def overview(table, notebooks: str = "notebooks") -> str:
+    """Rows of the ledger as a Markdown table: each with its verdict, its figure, and where it is computed.
+
+    notebooks: the folder of the notebooks, as the page that shows the table links to it.
+    """
     lines = ["| claim | verdict | figure | what it is, and the condition | notebook |", "|---|---|---|---|---|"]
     for row in table.itertuples():
         said = f"{row.meaning}; {row.condition}" if row.condition and row.meaning else row.meaning or row.condition
         name = row.notebook.removeprefix("deeper/")
         label = name[:2] if name == row.notebook else name.replace("_", " ")
-        link = f"[{label}](notebooks/{row.notebook}.ipynb)" if row.notebook else ""
+        link = f"[{label}]({notebooks}/{row.notebook}.ipynb)" if row.notebook else ""
         cells = (row.claim, row.verdict, row.figure, said, link)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def with_overview(readme: str) -> str:
-    """A README with the ledger between its two marks made anew. Raises ValueError where a mark is missing."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"readme must hold the marks {BEGIN!r} and {END!r}")
-    return f"{before}{BEGIN}\n\n{overview()}\n{END}{after}"
+def pages() -> dict[Path, str]:
+    """The pages that show the ledger, with their tables made anew: all of it in docs/claims.md, a few in README.md."""
+    table = published.table("claims")
+    few = table.set_index("id", drop=False).loc[STRIKING]
+    tables = {ROOT / "docs" / "claims.md": overview(table, "../notebooks"), ROOT / "README.md": overview(few)}
+    return {path: files.between(path, BEGIN, END, text) for path, text in tables.items()}
 
 
 if __name__ == "__main__":
-    path = Path(__file__).resolve().parent.parent / "README.md"
-    files.write(path, with_overview(path.read_text(encoding="utf-8")).encode())
+    for path, text in pages().items():
+        files.write(path, text.encode())

@@ -4,47 +4,55 @@ python scripts/exercises.py students                        write the notebooks 
                                                             none that somebody has worked in, unless with --overwrite
 python scripts/exercises.py course build/course             write a course folder for nbgrader, with its sources
 python scripts/exercises.py check exercises/02_inception_module.ipynb    grade a notebook and print the feedback
+python scripts/exercises.py report submitted                grade the notebooks of a class, to build/report
 
 A source is a Markdown file: a title, the task, blocks of Python marked `given`, `answer` and `test`, then headings
 "Wrong: ..." with wrong answers. What students must not see stands between nbgrader's marks. See exercises/README.md.
 """
 
 import argparse
+import csv
+import html
+import io
 import json
 import re
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import grading
 import nbformat
 from nbformat import v4
 
+from inception_lab.common import console, files
+from inception_lab.exercises import NOBODY
+
 ROOT = Path(__file__).resolve().parent.parent
-EXERCISES, NOTEBOOKS = ROOT / "exercises", ROOT / "notebooks"
+EXERCISES, NOTEBOOKS, WORK = ROOT / "exercises", ROOT / "notebooks", ROOT / "work"
 BLOCK = re.compile(r"^```python(?: (given|answer|test))?\n(.*?)^```\n?", re.DOTALL | re.MULTILINE)
 INTRODUCTION = """\
 # Exercises {title}
 
 These go with [notebook {name}](../notebooks/{name}.ipynb). Write your name into `STUDENT`: the numbers of some
-exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the test below it.
+exercises depend on it. Then replace each `raise NotImplementedError()` by your answer, and run the two cells below it.
 
-The tests that you see only check the form. The others grade your answers and say what went wrong. Save the notebook,
-and in a terminal, in the folder of the course:
+The first of them checks the form alone. The second, `check(...)`, grades your answer and says what went wrong. To grade
+the whole notebook, save it, and in a terminal, in the folder of the course:
 
 ```sh
 make check NOTEBOOK=exercises/{name}.ipynb
 ```"""
-NOBODY = 'STUDENT = "your name"'
 FIRST = f"""\
 import math
 
 import torch
 from torch import nn
 
-from inception_lab.exercises import draw, expect
+from inception_lab.exercises import check, draw, expect
 
 {NOBODY}
 _ = torch.manual_seed(0)"""
@@ -103,12 +111,18 @@ def source_notebook(name: str, exercises: list[Exercise]):
             cells.append(_cell(f"{e.name}-given", e.given, locked=True))
         cells.append(_cell(e.name, e.answer, solution=True))
         cells.append(_cell(f"{e.name}-test", e.test, grade=True, locked=True, points=e.points))
+        cells.append(v4.new_code_cell(f'check("{name}/{e.name}")', id=f"{e.name}-check"))
     notebook.cells = cells
     return notebook
 
 
 def _is_for_colab(cell) -> bool:
     return "colab" in cell.metadata.get("tags", [])
+
+
+def _is_of_the_course(cell) -> bool:
+    """Whether a cell that nbgrader does not know was made here, and is not the student's own."""
+    return _is_for_colab(cell) or cell.source.startswith("check(")
 
 
 def _grade_id(cell) -> str | None:
@@ -196,7 +210,7 @@ def _worked_in(cell) -> bool:
         return True  # nbgrader has noted the checksum of what it made, whatever the source says by now
     if "STUDENT =" in cell.source and cell.source != FIRST:
         return True
-    return not settings and not (name in ("introduction", "colab", "first") or name.endswith("-task"))
+    return not settings and not (name in ("introduction", "colab", "first") or name.endswith(("-task", "-check")))
 
 
 def grade(exercise: Exercise, answer: str, first: str = FIRST) -> str | None:
@@ -214,7 +228,7 @@ def attempt(cells: list, exercise: Exercise) -> tuple[list[str], str, str]:
     for cell in cells[:last]:
         if _grade_id(cell) == f"{exercise.name}-given":
             before.append(exercise.given)
-        elif cell.cell_type == "code" and _grade_id(cell) in (None, exercise.name) and not _is_for_colab(cell):
+        elif cell.cell_type == "code" and _grade_id(cell) in (None, exercise.name) and not _is_of_the_course(cell):
             before.append(cell.source)
     if not any("STUDENT =" in code for code in before):
         before.insert(0, FIRST)
@@ -223,8 +237,11 @@ def attempt(cells: list, exercise: Exercise) -> tuple[list[str], str, str]:
     return before, cells[last].source, exercise.test
 
 
-def check(path: Path) -> int:
-    """Grade the notebook of a student and print the feedback. Returns how many exercises are not right yet."""
+def results(path: Path) -> Iterator[tuple[int, Exercise, int, str | None]]:
+    """Grade the notebook of a student: number, exercise, cells that hold its answer, and feedback, None if it is right.
+
+    Raises ValueError for what is no notebook of exercises of this course.
+    """
     if not path.is_file():
         raise ValueError(f"There is no notebook {path}.\n{usage()}")
     cells = cells_of(path)
@@ -234,11 +251,17 @@ def check(path: Path) -> int:
         raise ValueError(f"{path} is no notebook of exercises of this course.\n{usage()}")
     if any(NOBODY in cell.source for cell in cells):
         print('STUDENT is still "your name": the numbers of some exercises depend on it')
-    missing = 0
     feedbacks = grading.grade_all([attempt(cells, exercise) for exercise in exercises if found[exercise.name]])
     for number, exercise in enumerate(exercises, 1):
         copies = found[exercise.name]
         feedback = next(feedbacks) if copies else "its answer cell is gone: undo that, or copy it from a new notebook"
+        yield number, exercise, copies, feedback
+
+
+def check(path: Path) -> int:
+    """Grade the notebook of a student and print the feedback. Returns how many exercises are not right yet."""
+    missing = 0
+    for number, exercise, copies, feedback in results(path):
         missing += feedback is not None
         several = f" ({copies} cells hold this answer, and the last counts: keep one)" if copies > 1 else ""
         print(f"{number}. {exercise.title}: {feedback or 'right'}{several}", flush=True)
@@ -246,9 +269,57 @@ def check(path: Path) -> int:
     return missing
 
 
+def report(folder: Path, place: Path) -> int:
+    """Grade the notebooks of a class, and write what came out to `place`. Returns how many notebooks could be graded.
+
+    folder: one folder per student, as nbgrader collects them, or one notebook per student. In `place`: results.csv, one
+    row per exercise; misconceptions.csv, how many students have each; a page with the feedback for each student.
+    """
+    rows, misconceptions, paths = [], Counter(), sorted(folder.rglob("*.ipynb"))
+    for path in [path for path in paths if ".ipynb_checkpoints" not in path.parts]:
+        student = path.relative_to(folder).parts[0].removesuffix(".ipynb")
+        try:
+            graded = [(exercise, feedback) for _, exercise, _, feedback in results(path)]
+        except (OSError, ValueError) as error:
+            print(str(error).splitlines()[0], file=sys.stderr)
+            continue
+        print(
+            f"{student}, {path.stem}: {sum(not feedback for _, feedback in graded)} of {len(graded)} right", flush=True
+        )
+        for exercise, feedback in graded:
+            rows.append((student, path.stem, exercise.title, "no" if feedback else "yes", feedback or ""))
+            misconceptions.update((exercise.title, wrong) for wrong in exercise.wrong if feedback and wrong in feedback)
+    if not rows:
+        raise ValueError(f"FOLDER must hold notebooks with exercises of this course, got {folder}")
+    write_csv(place / "results.csv", ["student", "notebook", "exercise", "right", "feedback"], rows)
+    counted = [(*of_exercise, number) for of_exercise, number in misconceptions.most_common()]
+    write_csv(place / "misconceptions.csv", ["exercise", "misconception", "students"], counted)
+    for student, own in groupby(rows, key=lambda row: row[0]):
+        files.write(place / f"{student}.html", page(student, list(own)).encode())
+    return len({row[:2] for row in rows})
+
+
+def write_csv(path: Path, columns: list[str], rows: list[tuple]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    files.write(path, text.getvalue().encode())
+
+
+def page(student: str, rows: list[tuple]) -> str:
+    """The page of a student: each exercise with its feedback, and nothing of the tests."""
+    name = html.escape(student)
+    lines = [f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{name}</title><h1>{name}</h1>']
+    for notebook, own in groupby(rows, key=lambda row: row[1]):
+        lines.append(f"<h2>{html.escape(notebook)}</h2><ol>")
+        told = [(exercise, feedback or "right") for _, _, exercise, _, feedback in own]
+        lines += [f"<li>{html.escape(exercise)}: {html.escape(feedback)}</li>" for exercise, feedback in told]
+        lines.append("</ol>")
+    return "\n".join(lines) + "\n"
+
+
 def usage() -> str:
-    paths = sorted(EXERCISES.glob("*.ipynb"))
-    lines = [f"  make check NOTEBOOK={path.relative_to(ROOT).as_posix()}" for path in paths]
+    paths = sorted(WORK.glob("*_exercises.ipynb")) or sorted(EXERCISES.glob("*.ipynb"))
+    lines = [f"  make check NOTEBOOK={path.parent.name}/{path.name}" for path in paths]
     return "\n".join(["To grade the answers in a notebook, call one of these in the folder of the course:", *lines])
 
 
@@ -259,7 +330,14 @@ def main(arguments=None) -> int:
     students.add_argument("--overwrite", action="store_true", help="also those that somebody has worked in")
     commands.add_parser("course", help="write a course folder for nbgrader").add_argument("place", type=Path)
     commands.add_parser("check", help="grade notebooks").add_argument("notebooks", type=Path, nargs="*")
+    class_report = commands.add_parser("report", help="grade the notebooks of a class, and write tables and pages")
+    class_report.add_argument("folder", type=Path)
+    class_report.add_argument("place", type=Path, nargs="?", default=ROOT / "build" / "report")
     options = parser.parse_args(arguments)
+    if options.command == "report":
+        files.check_out(options.place, "place", folder=True)
+        print(f"{report(options.folder, options.place)} notebooks: {options.place / 'results.csv'}")
+        return 0
     if options.command == "students":
         return min(write_students(overwrite=options.overwrite), 1)
     if options.command == "course":
@@ -281,9 +359,4 @@ def main(arguments=None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except (OSError, RuntimeError) as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    sys.exit(console.run("exercises.py", main))

@@ -1,17 +1,17 @@
 """Run the answers of a student with their tests, in a process of its own, and say what went wrong."""
 
-import ast
 import importlib
 import io
 import multiprocessing
 import os
 import re
 import signal
-import traceback
 from contextlib import redirect_stdout
 
+from inception_lab.exercises import TEST, explain, told
+
 LIMIT = 60  # seconds for an exercise. The longest takes two, most of them for what it imports.
-ANSWER, TEST = "your answer", "the test"  # In tracebacks they stand where files have their names.
+ANSWER = "your answer"  # in tracebacks it stands where a file has its name
 
 
 def grade_all(attempts, limit: float = LIMIT):
@@ -61,49 +61,23 @@ def grade(before: list[str], answer: str, test: str) -> str | None:
 
     As in a notebook, a cell before the answer may fail. It is named if the answer then stops with an error.
     """
-    namespace, labels, failed = {"__name__": "exercise"}, [ANSWER], ""
+    namespace, labels, failed = {"__name__": "exercise"}, {ANSWER: ANSWER}, ""
     with redirect_stdout(io.StringIO()):
         for code in filter(str.strip, before):
-            labels.append(f"the cell {code.strip().splitlines()[0]!r}")
+            label = f"the cell {code.strip().splitlines()[0]!r}"
+            labels[label] = label
             try:
-                _run(code, labels[-1], namespace)
+                _run(code, label, namespace)
             except (Exception, SystemExit) as error:
-                failed = f"; before it, {_told(error, labels)}"
+                failed = f"; before it, {told(error, labels.get)}"
         try:
             _run(answer, ANSWER, namespace)
             _run(test, TEST, namespace.copy())  # a name of the test takes none away from the answer's functions
         except (Exception, SystemExit) as error:
-            label, line = _where(error, [*labels, TEST])
-            if isinstance(error, NotImplementedError) and not error.args:
-                return "not answered yet"
-            if isinstance(error, AssertionError) and label == TEST:
-                return str(error) or f"a test that you see fails: {_assertion(test, line)}"
-            return _told(error, labels) + failed
+            return explain(error, test, labels.get, failed)
     return None
 
 
 def _run(code: str, label: str, namespace: dict) -> None:
     code = re.sub(r"^[%!]", "#", code, flags=re.MULTILINE)  # commands for Jupyter are left out
     exec(compile(code, label, "exec"), namespace)
-
-
-def _told(error: BaseException, labels: list[str]) -> str:
-    """What went wrong, and in which line of the student's code."""
-    label, line = _where(error, labels)
-    text = error.msg if isinstance(error, SyntaxError) and label else str(error)
-    return ": ".join(filter(None, (type(error).__name__, text))) + (f" (line {line} of {label})" if label else "")
-
-
-def _where(error: BaseException, labels: list[str]) -> tuple[str | None, int | None]:
-    """The last place of the error that has one of the labels: (label, line)."""
-    if isinstance(error, SyntaxError) and error.filename in labels:
-        return error.filename, error.lineno
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    return next((place for place in reversed(places) if place[0] in labels), (None, None))
-
-
-def _assertion(test: str, line: int) -> str:
-    """The source of the assertion in a line of the test."""
-    asserts = [node for node in ast.walk(ast.parse(test)) if isinstance(node, ast.Assert)]
-    failed = next(node for node in asserts if node.lineno <= line <= node.end_lineno)
-    return " ".join(ast.get_source_segment(test, failed).split())

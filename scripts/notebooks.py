@@ -9,6 +9,7 @@ python scripts/notebooks.py run --save notebooks/00_welcome.ipynb     one, and s
 
 import argparse
 import os
+import re
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +28,16 @@ NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it
 def course(folder=NOTEBOOKS):
     """The notebooks of the course, in order: those of the folder, then those of the folders in it, as deeper/."""
     return sorted([*folder.glob("*.ipynb"), *folder.glob("[!.]*/*.ipynb")])
+
+
+def answers_to_predictions(cells):
+    """Yield the code cells that follow a *Predict* directly: their outputs are the answer."""
+    follows = False
+    for cell in cells:
+        if cell.cell_type == "code" and follows:
+            yield cell
+        elif cell.cell_type != "code":
+            follows = bool(re.search(r"^\*Predict", cell.source, re.MULTILINE))
 
 
 def execute(path, timeout):
@@ -70,6 +81,10 @@ def save(notebook, path):
         cell.metadata.pop("execution", None)  # timings
         if cell.cell_type == "code":
             cell.outputs = join_streams(cell.outputs)
+    for cell in answers_to_predictions(notebook.cells):
+        # Folded in JupyterLab and in Colab until the cell is run, or a reader opens it.
+        cell.metadata["jupyter"] = cell.metadata.get("jupyter", {}) | {"outputs_hidden": True}
+        cell.metadata["collapsed"] = True
     kernelspec = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     notebook.metadata["kernelspec"] = kernelspec
     notebook.metadata.get("language_info", {}).pop("version", None)

@@ -130,3 +130,12 @@ def all_recorded(folder: str, pattern: str) -> list[Path]:
         for path in sorted(place.glob(pattern)):
             found.setdefault(path.relative_to(place), path)
     return list(found.values())
+
+
+def between(path: Path, begin: str, end: str, text: str) -> str:
+    """What a text file holds, with another text between two marks. Raises ValueError where a mark is missing."""
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise ValueError(f"{path} must hold the marks {begin!r} and {end!r}")
+    return f"{before}{begin}\n\n{text}\n{end}{after}"

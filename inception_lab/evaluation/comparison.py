@@ -1,6 +1,6 @@
 """What the runs of a study say: the mean of each arm, and whether it differs from a baseline's by more than chance.
 
-One rule for every verdict of the course (notebook 01 states it for readers):
+One rule for every verdict of the course (deeper/does_the_mix_win states it for readers):
 
 1. The scale is fixed before the runs are seen. What has a natural zero (an error, a loss, a time) is compared as a
    ratio, by its logarithm, as its spread between runs grows with its size; what may be negative (a gap between two

@@ -34,6 +34,10 @@ Runs that were really made, by the recipe in each folder. This table is made fro
 folder, or the release itself, as `--data` to evaluate a run that was trained on it. Minutes were measured on machines
 that had other work to do, and a GPU is named where there was one.
 
+`tiny-imagenet-96` is the recipe `tiny-imagenet-cpu` on a copy of Tiny ImageNet:
+`inception-lab train tiny-imagenet-cpu --data FOLDER/tiny-imagenet-200`. Notebook 07 reads it from its command to its
+confusions.
+
 """
 
 

@@ -14,7 +14,7 @@ from inception_lab.data import datasets
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.evaluation.study_table import add_row, own_file, read_study, rows_of, shipped_file
 from inception_lab.training.batches import Data, open_data
-from inception_lab.training.devices import make_fabric, on_rank_zero
+from inception_lab.training.devices import make_fabric, on_rank_zero, rank_zero_first
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.trainer import train
 
@@ -104,6 +104,5 @@ def open_once(fabric: Fabric, recipe: Recipe, source: str | Path | None, opened:
     key = tuple(str(getattr(recipe, name)) for name in OF_DATA)
     if key not in opened:
         opened.clear()  # no two sets in memory
-        with fabric.rank_zero_first():
-            opened[key] = open_data(recipe, source)
+        opened[key] = rank_zero_first(fabric, open_data, recipe, source)
     return opened[key]

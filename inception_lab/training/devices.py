@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -10,6 +10,8 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from inception_lab.common.checks import RunError
 from inception_lab.training.recipes import Recipe
+
+Result = TypeVar("Result")
 
 
 def make_fabric(recipe: Recipe, accelerator: str = "auto", devices: int | str = "auto", nodes: int = 1) -> Fabric:
@@ -48,3 +50,24 @@ def on_rank_zero(fabric: Fabric, function: Callable[..., Any], *arguments: Any) 
     if message is not None:
         raise RunError(message)
     return result
+
+
+def rank_zero_first(fabric: Fabric, function: Callable[..., Result], *arguments: Any) -> Result:
+    """The result of a call that every process makes, after the first one has made it and downloaded what all need.
+
+    What it raises in the first is a RunError in the others.
+    """
+    result = error = None
+    with fabric.rank_zero_first():
+        try:
+            result = function(*arguments)
+        except Exception as raised:  # raised below: a process that leaves here is waited for
+            error = raised
+    on_rank_zero(fabric, _raise, error)
+    _raise(error)
+    return cast(Result, result)
+
+
+def _raise(error: Exception | None) -> None:
+    if error is not None:
+        raise error

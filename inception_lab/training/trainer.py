@@ -27,7 +27,7 @@ from inception_lab.data.datasets import digest, stored_name
 from inception_lab.models import merge_ones
 from inception_lab.training import checkpoints, recipes
 from inception_lab.training.batches import Batch, Batches, Data, in_order, open_data
-from inception_lab.training.devices import all_reduce, make_fabric, on_rank_zero
+from inception_lab.training.devices import all_reduce, make_fabric, on_rank_zero, rank_zero_first
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.progress import Clock, Progress
 from inception_lab.training.recipes import Recipe
@@ -65,8 +65,7 @@ def train(
     fabric = make_fabric(recipe, accelerator, devices, nodes)
     fabric.launch()
     if not isinstance(data, Data):
-        with fabric.rank_zero_first():  # one process downloads
-            data = open_data(recipe, data, skip_broken)
+        data = rank_zero_first(fabric, open_data, recipe, data, skip_broken)
     return Trainer(recipe, data, fabric, out, progress).fit(resume)
 
 

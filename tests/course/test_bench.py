@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, and the README shows the recorded results."""
+"""The benchmark measures what it says, and the page on speed shows the recorded results."""
 
 import importlib.util
 import json
@@ -15,10 +15,10 @@ from inception_lab.common import console
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_readme_shows_the_recorded_table(capsys):
+def test_the_page_shows_the_recorded_table(capsys):
     assert bench.main(["--table", str(ROOT / "data" / "bench" / "cpu.csv")]) == 0
     table = capsys.readouterr().out
-    assert f"<!-- bench -->\n\n{table}\n<!-- /bench -->" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"<!-- bench -->\n\n{table}\n<!-- /bench -->" in (ROOT / "docs" / "speed.md").read_text("utf-8")
     assert table.count("\n") > 5 and "1.00×" in table
 
 

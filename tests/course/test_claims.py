@@ -1,4 +1,4 @@
-"""The ledger of claims: each verdict's figure is what the named cell prints, and the README shows the ledger."""
+"""The ledger of claims: each verdict's figure is what the named cell prints, and two pages show the ledger."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,7 @@ import claims
 import nbformat
 import pytest
 
+from inception_lab.common import files
 from inception_lab.costs import published
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,13 +25,19 @@ def test_every_claim_has_a_name_of_its_own_and_all_verdicts_occur():
     assert set(LEDGER["verdict"]) == set(claims.VERDICTS)
 
 
-def test_the_readme_shows_the_ledger():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert claims.with_overview(readme) == readme, "run python scripts/claims.py"
+def test_the_pages_show_the_ledger():
+    shown = claims.pages()
+    for path, text in shown.items():
+        assert path.read_text(encoding="utf-8") == text, "run python scripts/claims.py"
+    readme, page = shown[ROOT / "README.md"], shown[ROOT / "docs" / "claims.md"]
+    assert [row.claim in page for row in LEDGER.itertuples()].count(False) == 0
+    assert [claim for claim in LEDGER["claim"] if claim in readme] == [
+        row.claim for row in LEDGER.itertuples() if row.id in claims.STRIKING
+    ]
 
 
 def test_the_table_has_a_row_a_claim():
-    rows = claims.overview().splitlines()[2:]
+    rows = claims.overview(LEDGER).splitlines()[2:]
     assert len(rows) == len(LEDGER)
     for row, claim in zip(rows, LEDGER.itertuples(), strict=True):
         assert row.startswith(f"| {claim.claim} | {claim.verdict} | {claim.figure} | ") and row.count("|") == 6
@@ -43,9 +50,12 @@ def test_a_row_names_its_notebook_also_in_a_folder():
     assert second.endswith("| [one question](notebooks/deeper/one_question.ipynb) |")
 
 
-def test_a_readme_without_the_marks_is_refused():
-    with pytest.raises(ValueError, match="readme must hold the marks"):
-        claims.with_overview("# A course\n")
+def test_a_page_without_the_marks_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    for text in ("# A course\n", claims.BEGIN, f"{claims.END} {claims.BEGIN}"):
+        page.write_text(text)
+        with pytest.raises(ValueError, match=r"page\.md must hold the marks"):
+            files.between(page, claims.BEGIN, claims.END, "a table")
 
 
 # --- what would be found ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import csv
 import importlib.util
 import json
 import os
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import colab
 import nbformat
 import pytest
 import torch
@@ -347,11 +349,20 @@ def test_another_notebook_is_not_checked():
 @pytest.mark.parametrize(
     "arguments, told", [([], ""), (["exercises/nothing.ipynb"], "There is no notebook exercises/")]
 )
-def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(arguments, told, capsys):
+def test_without_a_notebook_or_with_a_wrong_path_those_to_choose_from_are_listed(
+    arguments, told, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(script, "WORK", tmp_path / "work")
     assert script.main(["check", *arguments]) == 2
     message = capsys.readouterr().err
     assert message.startswith(told) and "usage:" not in message and "Errno" not in message
     assert all(f"make check NOTEBOOK=exercises/{name}.ipynb" in message for name in ALL)
+    script.WORK.mkdir()
+    (script.WORK / "02_inception_module_exercises.ipynb").write_text("")
+    assert script.main(["check", *arguments]) == 2  # now those of the reader's own copy
+    message = capsys.readouterr().err
+    assert "make check NOTEBOOK=work/02_inception_module_exercises.ipynb" in message
+    assert "NOTEBOOK=exercises" not in message
 
 
 def test_several_notebooks_are_checked_one_after_the_other(monkeypatch, capsys):
@@ -512,34 +523,58 @@ def test_a_slip_is_told():
 # --- Colab --------------------------------------------------------------------------------------------------
 
 NOTEBOOKS = notebooks.course()
+IN_COLAB = "import sys\nsys.modules['google.colab'] = sys\n"
 
 
-def colab_cells():
-    """The cell for Colab of each notebook, the second of its cells, without the folder that it goes to."""
-    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
-    found = set()
-    for path in paths:
+def test_each_notebook_opens_with_the_cell_for_colab_with_one_address():
+    addresses = set()
+    for path in [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]:
         cell = nbformat.read(path, as_version=4).cells[1]
-        assert "colab" in cell.metadata.get("tags", [])
         folder = path.parent.relative_to(ROOT).as_posix() if path in NOTEBOOKS else "notebooks"
-        assert cell.source.endswith(f"/content/course/{folder}"), path
-        found.add(cell.source.removesuffix(folder))
-    return found
+        address = re.search(r'REPOSITORY = "(.*)"', cell.source)[1]
+        assert cell.source == colab.cell(folder, address), f"{path.name}: run scripts/colab.py, then make exercises"
+        assert "colab" in cell.metadata["tags"]
+        addresses.add(address)
+    assert len(addresses) == 1
 
 
-def test_each_notebook_opens_with_the_same_cell_for_colab_which_does_nothing_elsewhere(tmp_path):
-    (cell,) = colab_cells()
-    commands = run_in_ipython(tmp_path, cell)
-    assert commands == []
+def test_no_cell_waits_for_input():
+    """It would stop "Run all", in Colab and elsewhere."""
+    paths = [*NOTEBOOKS, *(ROOT / "exercises").glob("*.ipynb")]
+    cells = {path.name: [c.source for c in nbformat.read(path, as_version=4).cells] for path in paths}
+    assert not [name for name, sources in cells.items() if any(re.search(r"(?<!\w)input\(", s) for s in sources)]
+
+
+def test_outside_colab_its_cell_does_nothing(tmp_path):
+    assert run_in_ipython(tmp_path, colab.cell("notebooks")) == []
 
 
 def test_in_colab_the_course_is_fetched_and_installed(tmp_path):
-    (cell,) = colab_cells()
-    pretend = "import sys, builtins\nsys.modules['google.colab'] = sys\n"
-    pretend += "builtins.input = lambda text: 'https://a.example/course'\n"
-    clone, install = run_in_ipython(tmp_path, pretend + cell)
+    clone, install = run_in_ipython(tmp_path, IN_COLAB + colab.cell("notebooks", "https://a.example/course"))
     assert clone == "git clone -q --depth 1 https://a.example/course /content/course"
     assert install == "pip install -q -e /content/course"
+
+
+def test_in_colab_a_copy_without_an_address_says_what_to_do(tmp_path):
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run_in_ipython(tmp_path, IN_COLAB + colab.cell("notebooks"))
+    assert b"put the web address of the course's git repository between the quotes" in failed.value.stderr
+
+
+def test_a_copy_gives_its_address_to_all_notebooks_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(notebooks, "course", lambda: [tmp_path / "notebooks" / "deeper" / "a.ipynb"])
+    monkeypatch.setattr(notebooks, "NOTEBOOKS", tmp_path / "notebooks")
+    (path,) = notebooks.course()
+    path.parent.mkdir(parents=True)
+    tagged = nbformat.v4.new_code_cell("old", metadata={"tags": ["colab"]})
+    first, last = nbformat.v4.new_markdown_cell("# Título"), nbformat.v4.new_code_cell("1")
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, tagged, last]), path)
+    assert colab.main(["https://a.example/course"]) == 0
+    sources = [cell.source for cell in nbformat.read(path, as_version=4).cells]
+    assert sources == ["# Título", colab.cell("notebooks/deeper", "https://a.example/course"), "1"]
+    nbformat.write(nbformat.v4.new_notebook(cells=[first, last]), path)
+    with pytest.raises(ValueError, match="must have the tag 'colab'"):
+        colab.main([])
 
 
 def run_in_ipython(place, code):
@@ -552,3 +587,50 @@ def run_in_ipython(place, code):
     environment = os.environ | {"PATH": f"{place}:{os.environ['PATH']}", "IPYTHONDIR": str(place)}
     subprocess.run([sys.executable, "-c", script_], check=True, env=environment, cwd=place, capture_output=True)
     return (place / "called").read_text().splitlines() if (place / "called").exists() else []
+
+
+# --- a class ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reported(course, tmp_path_factory):
+    """The report on a class: Zoe is right, Ada and Max have the first misconception, Eve handed in something else."""
+    name, place = "02_inception_module", tmp_path_factory.mktemp("class")
+    right = {e.name: e.answer for e in ALL[name]}
+    wrong = {e.name: next(iter(e.wrong.values())) for e in ALL[name]}
+    for student, answers in {"Zoe": right, "Ada": wrong, "Max <b>": wrong}.items():
+        target = place / "submitted" / student / name / f"{name}.ipynb"
+        target.parent.mkdir(parents=True)
+        nbformat.write(nbformat.v4.new_notebook(cells=filled(name, answers)), target)
+    (place / "submitted" / "Eve.ipynb").write_text("{}")
+    assert script.report(place / "submitted", place / "report") == 3
+    return place / "report"
+
+
+def test_a_report_has_a_row_for_each_answer_and_counts_misconceptions(reported):
+    rows = list(csv.DictReader((reported / "results.csv").open()))
+    exercises = ALL["02_inception_module"]
+    assert [(row["student"], row["exercise"]) for row in rows] == [
+        (student, e.title) for student in ("Ada", "Max <b>", "Zoe") for e in exercises
+    ]
+    assert all((row["right"] == "yes") == (row["student"] == "Zoe") for row in rows)
+    assert all(next(iter(e.wrong)) in row["feedback"] for e, row in zip(exercises, rows, strict=False))
+    counted = list(csv.DictReader((reported / "misconceptions.csv").open()))
+    assert {(row["exercise"], row["misconception"]): row["students"] for row in counted} == {
+        (e.title, next(iter(e.wrong))): "2" for e in exercises
+    }
+
+
+def test_each_student_has_a_page_without_tests_or_tracebacks(reported):
+    assert {path.name for path in reported.glob("*.html")} == {"Ada.html", "Max <b>.html", "Zoe.html"}
+    for path in reported.glob("*.html"):
+        text = path.read_text()
+        assert "Traceback" not in text and "assert" not in text and "expect(" not in text
+        assert text.count("<li>") == len(ALL["02_inception_module"]) and "<b>" not in text.replace("&lt;b&gt;", "")
+    assert (reported / "Zoe.html").read_text().count(": right</li>") == len(ALL["02_inception_module"])
+
+
+def test_a_folder_without_notebooks_is_told(tmp_path, capsys):
+    with pytest.raises(ValueError, match="FOLDER must hold notebooks with exercises of this course, got "):
+        script.report(tmp_path, tmp_path / "report")
+    assert not (tmp_path / "report").exists()

@@ -209,9 +209,10 @@ def test_an_import_that_points_upwards_is_refused(tmp_path, file, line):
 # --- README -------------------------------------------------------------------------------------------------
 
 
-def test_readme_names_only_make_targets_that_exist():
+def test_readme_and_the_page_on_setting_up_name_only_make_targets_that_exist():
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    named = set(re.findall(r"(?:^|`)make (?:[A-Z]+=\S+ )*([a-z]+)", README, re.MULTILINE))
+    text = README + (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?:^|`)make (?:[A-Z]+=\S+ )*([a-z]+)", text, re.MULTILINE))
     assert {"lab", "test", "course", "lint"} <= named <= targets
 
 
@@ -219,6 +220,11 @@ def test_readme_lists_exactly_the_notebooks_that_exist():
     assert NOTEBOOKS
     listed = set(re.findall(r"\((notebooks/[\w/]+\.ipynb)\)", README))
     assert listed == {path.relative_to(ROOT).as_posix() for path in NOTEBOOKS}
+
+
+def test_readme_is_short():
+    text = re.sub(r"<!--.*?-->|\]\([^)]*\)", "", README)
+    assert len(text.split()) <= 900
 
 
 def test_readme_links_to_files_that_exist():

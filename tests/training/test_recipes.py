@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from inception_lab import build
+from inception_lab.common import files
 from inception_lab.models import AuxiliaryHead, ConvUnit, Design, GoogLeNet, Inception, Widths
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
 from inception_lab.training.recipes import MAY_CHANGE, PAPER, RECIPES, Recipe, find
@@ -31,6 +32,7 @@ def test_the_promised_recipes_are_there():
         "cifar10-laptop",
         "cifar10",
         "tiny-imagenet",
+        "tiny-imagenet-cpu",
         "cifar10-fast",
         "cifar10-uva",
         "tiny-imagenet-224",
@@ -40,6 +42,11 @@ def test_the_promised_recipes_are_there():
     ]
     with pytest.raises(ValueError, match="recipe must be one of 'shapes-laptop'.*got 'imagenet'"):
         find("imagenet")
+
+
+def test_a_recipe_makes_the_recorded_run_on_photographs_again():
+    made = (files.recorded("runs", "tiny-imagenet-96") / "recipe.json").read_text()
+    assert replace(RECIPES["tiny-imagenet-cpu"], data="tiny-imagenet-200").differences(Recipe.from_json(made)) == []
 
 
 def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice():

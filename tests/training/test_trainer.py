@@ -396,6 +396,21 @@ def test_whatever_the_first_process_raises_stops_the_others_too(tmp_path):
     assert other == [f"RunError {text}" for text in said]
 
 
+def test_images_that_cannot_be_read_are_told_by_every_process_without_a_traceback(tmp_path):
+    for name in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        (tmp_path / "photographs" / name / "broken.png").write_bytes(b"no picture")
+    code = "import sys; from inception_lab.cli import main; sys.exit(main())"
+    (tmp_path / "command.py").write_text(code)
+    command = [sys.executable, str(tmp_path / "command.py"), "train", "shapes-laptop", "--devices", "2", "--quiet"]
+    command += ["--data", str(tmp_path / "photographs"), "--out", str(tmp_path / "run")]
+    path = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
+    assert done.returncode and "Traceback" not in done.stderr, done.stderr
+    assert done.stderr.count("inception-lab: ") == 2 and "broken.png" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
 TWO = """
 import sys
 import tiny
