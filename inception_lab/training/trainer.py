@@ -59,7 +59,7 @@ def train(
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     out = Path("runs") / recipe.name if out is None else out
-    recipe = complete(recipe, out if resume else None)
+    recipe = complete(recipe, out)
     if isinstance(data, str | Path):
         recipe = replace(recipe, data=stored_name(data))
     fabric = make_fabric(recipe, accelerator, devices, nodes)
@@ -79,7 +79,7 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, data: Data, fabric: Fabric, folder: str | Path, progress: bool = True):
-        recipe = complete(recipe)
+        recipe = complete(recipe, folder)
         self.parameters = check_network(recipe, len(data.classes))
         if recipe.mean and (recipe.mean, recipe.std) != (list(data.mean), list(data.std)):
             raise ValueError(f"data must have the recipe's mean and std, {recipe.mean} and {recipe.std}: see open_data")

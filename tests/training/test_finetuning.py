@@ -22,9 +22,18 @@ from inception_lab.data.folders import IMAGENET_MEAN
 from inception_lab.evaluation import predict
 from inception_lab.evaluation.records import record
 from inception_lab.lens import open_run
-from inception_lab.models import zoo
+from inception_lab.models import fast, zoo
 from inception_lab.models.googlenet import Outputs
-from inception_lab.training import RECIPES, Recipe, Trainer, initial_model, learning_rate, load_model, open_data
+from inception_lab.training import (
+    RECIPES,
+    Recipe,
+    Trainer,
+    initial_model,
+    learning_rate,
+    load_model,
+    make_fabric,
+    open_data,
+)
 from inception_lab.training.weights import complete
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -161,6 +170,14 @@ def test_it_is_train_that_keeps_them_so_in_any_loop(sources):
         name for name, _ in model.named_parameters() if name.startswith("conv")
     ]
     assert copy.deepcopy(model).train().conv1.training is False
+
+
+def test_the_fast_twin_of_a_network_with_frozen_stages_is_the_same(sources):
+    model, images = (
+        initial_model(Recipe("x", "", init="shapes-laptop", freeze="inception_4a"), 3),
+        torch.rand(2, 3, 64, 64),
+    )
+    torch.testing.assert_close(fast(model)(images), model.eval()(images), rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_frozen_is_refused(sources, tmp_path):
@@ -329,6 +346,12 @@ def test_a_run_resumes_and_is_read_without_the_weights_that_it_began_with(source
     assert network.size == tiny.SIZE and len(network.classes) == 4
     with pytest.raises(RunError, match="belongs to another recipe: freeze 'conv2', not 'conv1'"):
         tiny.quietly(replace(recipe, freeze="conv2"), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="belongs to another recipe: network 'tiny-lrn', not 'tiny-bn'"):
+        tiny.quietly(replace(recipe, network="tiny-lrn"), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="belongs to another recipe: .*init 'tiny-aux/', not 'source/'"):
+        tiny.quietly(started(sources / "tiny-aux"), tmp_path / "run", resume=True)
+    fabric = make_fabric(recipe, "cpu", 1)
+    assert Trainer(recipe, tiny.data(), fabric, tmp_path / "run", progress=False).fit(resume=True)["steps"] == 8
 
 
 def test_a_run_that_has_no_checkpoint_yet_needs_the_weights_and_says_so(sources, tmp_path, monkeypatch):
