@@ -28,6 +28,7 @@ from inception_lab.training import (
     RECIPES,
     Recipe,
     Trainer,
+    build_optimizer,
     initial_model,
     learning_rate,
     load_model,
@@ -223,6 +224,14 @@ def test_what_was_loaded_learns_at_its_share_of_the_rate_at_every_step(sources, 
         for name, value in rates.items():
             assert value == pytest.approx(rate if name.startswith(("linear.", "aux1.")) else rate / 4), (number, name)
     assert used[0]["linear.bias"] != used[-1]["linear.bias"]
+
+
+def test_a_loop_of_ones_own_takes_the_recipe_as_it_is(sources):
+    recipe = started(sources / "tiny-bn", loaded_rate=0.1, freeze="conv1")
+    model = initial_model(recipe, 2)
+    rates = {id(p): group["factor"] for group in build_optimizer(recipe, model).param_groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        assert rates.get(id(p)) == (None if name.startswith("conv1") else 1 if name.startswith("linear") else 0.1), name
 
 
 def test_a_rate_of_0_is_a_network_that_only_gets_a_new_classifier(sources, tmp_path):
