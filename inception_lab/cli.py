@@ -5,6 +5,7 @@ inception-lab count --help           # one of them
 """
 
 import argparse
+import io
 import json
 import sys
 from argparse import Namespace
@@ -75,13 +76,16 @@ DATA = option("--data", metavar="D", help="a data tier, or a folder of images (d
 DEVICE = option("--device", default="cpu", metavar="D", help="cpu, or cuda for a GPU (default: cpu)")
 DEVICES = option("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
 FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel, or a folder of Caffe's raw files")
+DRY_RUN = flag("--dry-run", "say how large the run is and how long it takes, and write nothing")
 EVERY_CLASS = flag("--every-class", "keep all probabilities, as `ladder --kept` needs")
 GUESSING = option("run", metavar="RUN", help="a run folder, a recorded run's name, or googlenet")
 INPUT_SIZE = option("--input-size", type=int, metavar="N", help="side of the image in pixels (default: the network's)")
 INTO = option("--into", metavar="DIR", help="another folder than data/runs")
 JSON = flag("--json", "print JSON, with the rows in it")
 KEPT = flag("--kept", "read what recorded runs keep: no image is needed")
+HIGH = option("--high", type=float, default=1.0, metavar="RATE", help="the last learning rate (default: 1)")
 LENGTH = option("--length", type=int, metavar="N", help="only so many images")
+LOW = option("--low", type=float, default=1e-5, metavar="RATE", help="the first learning rate (default: 1e-5)")
 NAME = option("--name", metavar="NAME", help="of the copy (default: the run folder's)")
 NETWORKS = option("names", nargs="+", metavar="NAME", help="networks, see below")
 NODES = option("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
@@ -89,12 +93,14 @@ NO_STORE = flag("--no-store", "store nothing, and use nothing that was stored", 
 NO_WEIGHTS = flag("--no-weights", "leave the weights out, to save space", dest="weights")
 NOTE = option("--note", default="", metavar="TEXT", help='of the data, such as "JPEG copy"')
 OUT_PAGE = option("--out", metavar="DIR", help="the folder of the page (default: units-NAME)")
+OUT_RATES = option("--out", metavar="CSV", help="the file of losses (default: lr-range-RECIPE.csv)")
 OUT_RUN = option("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
 OUT_STUDY = option("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
 OUT_TABLE = option("--out", metavar="CSV", help="write the table there too")
 PHOTOGRAPHS = option("photographs", nargs="+", metavar="PHOTO", help="image files")
 PUBLISHED = option("name", nargs="?", metavar="NAME", help="a network; without one, all are listed")
 QUIET = flag("--quiet", "show no progress", dest="progress")
+RATES = option("--steps", type=int, default=100, metavar="N", help="learning rates, one per step (default: 100)")
 RECIPE = option("recipe", nargs="?", metavar="RECIPE", help="its name, or a recipe.json; without one, all are listed")
 RESUME = flag("--resume", "go on from the last checkpoint, if there is one")
 RUN = option("run", metavar="RUN", help="a run folder")
@@ -112,6 +118,7 @@ STAGES = option("--stages", nargs="+", metavar="STAGE", help="some stages, as in
 STEPS = option("--steps", type=int, default=128, metavar="N", help="of optimizing an image, 0: none (default: 128)")
 SOME_RUNS = option("runs", nargs="*", metavar="RUN", help="run folders")
 STUDY = option("name", nargs="?", metavar="NAME", help="a study; without one, all are listed")
+TENSORBOARD = flag("--tensorboard", "write events to RUN/tensorboard (pip install 'inception-lab[tensorboard]')")
 TOP = option("--top", type=int, default=5, metavar="N", help="classes of each photograph (default: 5)")
 ZOO = option("--zoo", nargs="+", default=[], metavar="NAME", help="networks with published weights, as googlenet")
 
@@ -152,17 +159,52 @@ def count_results(c: "Count", by: str | None) -> dict[str, Any]:
 
 
 def train_network(args: Namespace) -> None:
-    """Train a network by a recipe, into a run folder. With --resume, a run that was stopped goes on."""
-    from inception_lab.training import RECIPES, recipes, train
+    """Train a network by a recipe, into a run folder. With --resume, a run that was stopped goes on. While it trains,
+    the folder has the loss by step (steps.csv) and the errors by epoch (history.csv). With --dry-run nothing is
+    written: images, steps and memory of the run are told, and hours by a few of its steps."""
+    from inception_lab.training import RECIPES, dry_run, recipes, train
 
     if args.recipe is None:
         print("\n".join(RECIPES))
         return
     if args.out and not Path(args.out, "recipe.json").is_file():  # a run that is there may be finished, and only read
         files.check_out(args.out, folder=True)
-    options = chosen(args, "data resume skip_broken progress devices nodes")
-    metrics = train(recipes.find(args.recipe).with_settings(args.set), args.out, **options)
+    recipe, options = recipes.find(args.recipe).with_settings(args.set), chosen(args, "data skip_broken devices nodes")
+    if args.dry_run:
+        if estimate := dry_run(recipe, **options):
+            print(estimate)
+        return
+    metrics = train(recipe, args.out, **options, **chosen(args, "resume progress tensorboard"))
     print(f"top-1 error {metrics['val_top1_error']:.2f} %, top-5 error {metrics['val_top5_error']:.2f} % of validation")
+
+
+def find_learning_rate(args: Namespace) -> None:
+    """Suggest a learning rate for a recipe by a range test. In a short training, which no run folder sees, the rate
+    rises until the loss diverges. A tenth of the rate with the lowest smoothed loss is suggested. The losses are
+    written as CSV, and drawn beside it as PNG."""
+    import matplotlib.pyplot as plt
+
+    from inception_lab import plots
+    from inception_lab.training import RECIPES, lr_range, recipes
+
+    if args.recipe is None:
+        print("\n".join(RECIPES))
+        return
+    recipe = recipes.find(args.recipe).with_settings(args.set)
+    out = files.check_out(args.out or f"lr-range-{recipe.name}.csv")
+    if out.suffix != ".csv":
+        raise ValueError(f"out must end in .csv, got {str(out)!r}")
+    picture = files.check_out(out.with_suffix(".png"))
+    frame, suggestion = lr_range(recipe, **chosen(args, "low high steps data skip_broken"))
+    files.write(out, frame.to_csv(index=False, lineterminator="\n").encode())
+    plots.use_style()
+    plots.lr_range(frame, suggestion)
+    drawn = io.BytesIO()
+    plt.savefig(drawn, format="png")
+    files.write(picture, drawn.getvalue())
+    print(
+        f"suggested learning rate: {suggestion:.2g} (the recipe's is {recipe.learning_rate:g}); see {out} and {picture}"
+    )
 
 
 def guess_photographs(args: Namespace) -> None:
@@ -295,7 +337,11 @@ def get_pretrained(args: Namespace) -> None:
 COMMANDS = {
     "count": (count_networks, [NETWORKS, INPUT_SIZE, BY, JSON]),
     "pretrained": (get_pretrained, [PUBLISHED, FROM]),
-    "train": (train_network, [RECIPE, DATA, OUT_RUN, RESUME, SKIP_BROKEN, SET, DEVICES, NODES, QUIET]),
+    "train": (
+        train_network,
+        [RECIPE, DATA, OUT_RUN, RESUME, DRY_RUN, SKIP_BROKEN, SET, DEVICES, NODES, TENSORBOARD, QUIET],
+    ),
+    "lr-range": (find_learning_rate, [RECIPE, DATA, LOW, HIGH, RATES, SET, SKIP_BROKEN, OUT_RATES]),
     "guess": (guess_photographs, [GUESSING, PHOTOGRAPHS, TOP, JSON]),
     "record": (record_run, [RUN, NAME, NO_WEIGHTS, NOTE, DATA, EVERY_CLASS, INTO]),
     "study": (run_study, [STUDY, SEEDS, ARMS, DATA, OUT_STUDY, RUN_FOLDERS, SET, QUIET]),

@@ -7,6 +7,7 @@ is resumed where it stood, and one that was finished is read. For a published ne
 import hashlib
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -31,7 +32,7 @@ from inception_lab.evaluation.published import wordnet_numbers
 from inception_lab.hub.published import most_probable
 from inception_lab.training import tensors
 from inception_lab.training.batches import Data
-from inception_lab.training.devices import make_fabric
+from inception_lab.training.devices import has_cuda, make_fabric
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import find_run
 from inception_lab.training.weights import load_model, load_published
@@ -85,6 +86,8 @@ def predict(
     done = len(parts[0][1])
     if done < len(images):
         file.write(parts)  # now, so that a folder that cannot be written to is told before any work
+        if recipe.precision == "16-mixed" and not has_cuda(accelerator):
+            recipe = replace(recipe, precision="32-true")
         fabric = make_fabric(recipe, accelerator, devices=1)
         rest = Subset(images, range(done, len(images)))
         to_do = Data(rest, rest, about["classes"], about["mean"], about["std"])

@@ -22,7 +22,7 @@ from inception_lab.training import tensors as tensor_files
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.weights import HEADS
 
-FILES = ("recipe.json", "environment.json", "history.csv", "metrics.json")
+FILES = ("recipe.json", "environment.json", "history.csv", "steps.csv", "metrics.json")
 MANY, TOP = 20, 5  # of more classes than MANY, the TOP most probable of each image are kept
 OVERVIEW = ("run", "network", "data", "device", "date", "epochs", "minutes", "top-1 error", "top-5 error", "weights")
 HEAD = """# Recorded runs
@@ -103,6 +103,8 @@ def record(
     pictures = None if data is None else worst(recorded_predictions(run), datasets.load(data, "val"))
     with files.new_folder(target) as copy:
         for file_name in FILES:
+            if file_name == "steps.csv" and not RunFolder(run).steps:
+                continue  # version 0.2 wrote none
             files.write(copy / file_name, (run / file_name).read_bytes())
         if note:
             files.write(copy / "note.txt", f"{note}\n".encode())

@@ -29,7 +29,19 @@ from inception_lab.plots.lens import (
     tuning_by_path,
 )
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, path_labels, ramp, use_style
-from inception_lab.plots.training import by_images, by_stage, confusion, crop_ladders, reliability, run_curves, study
+from inception_lab.plots.training import (
+    LivePlot,
+    by_images,
+    by_stage,
+    confusion,
+    crop_ladders,
+    lr_range,
+    reliability,
+    run_curves,
+    run_log,
+    step_time,
+    study,
+)
 from inception_lab.plots.widgets import costs_by_path, module_cost, upload
 
 __all__ = [
@@ -39,6 +51,7 @@ __all__ = [
     "PATHS",
     "PATH_LABELS",
     "QUIET",
+    "LivePlot",
     "accuracy_cost",
     "attributions",
     "by_images",
@@ -56,6 +69,7 @@ __all__ = [
     "guesses",
     "image_grid",
     "impulse_responses",
+    "lr_range",
     "module_cost",
     "object_and_kernels",
     "path_costs",
@@ -69,8 +83,10 @@ __all__ = [
     "reliability",
     "roofline",
     "run_curves",
+    "run_log",
     "scores",
     "share_of_variance",
+    "step_time",
     "study",
     "titled_images",
     "tuning_by_path",

@@ -1,6 +1,8 @@
 """Images in rows, with titles, boxes and crops."""
 
 from collections.abc import Sequence
+from itertools import product
+from math import dist
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -36,11 +38,15 @@ def image_grid(
     figure, axes = image_axes(rows, columns, side * columns, high * rows)
     for i, (ax, image) in enumerate(zip(axes.flat, images, strict=False)):
         ax.imshow(image)
-        for number, (left, top, right, bottom) in enumerate(boxes[i] if boxes else (), 1):
+        places: list[tuple[float, float]] = []  # of the numbers: each in the corner that is farthest from the others
+        inset = 0.04 * len(image)
+        for left, top, right, bottom in boxes[i] if boxes else ():
             draw_box(ax, (left - 0.5, top - 0.5, right - 0.5, bottom - 0.5), ec=HIGHLIGHT, lw=1.2)
-            if boxes and len(boxes[i]) > 1:
-                box = dict(boxstyle="square,pad=0.1", fc="white", ec="none", alpha=0.8)
-                ax.text(left + 1, top + 1, number, ha="left", va="top", fontsize=6, color=INK, bbox=box)
+            corners = product((left + inset, right - inset), (top + inset, bottom - inset))
+            places.append(max((min([dist(c, p) for p in places], default=0), c) for c in corners)[1])
+        for number, place in enumerate(places if len(places) > 1 else (), 1):
+            frame = dict(boxstyle="square,pad=0.1", fc="white", ec="none", alpha=0.8)
+            ax.text(*place, str(number), ha="center", va="center", fontsize=6, color=INK, bbox=frame)
         if titles:
             ax.set_title(titles[i], loc="center", fontsize=8)
     return figure

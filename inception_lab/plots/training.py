@@ -1,14 +1,22 @@
 """Figures of runs, studies and evaluations."""
 
+import time
+from collections.abc import Sequence
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from IPython import get_ipython
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import t as student_t
 
 from inception_lab.common.checks import check_one_of
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, Array, panels, ramp
+
+Rows = pd.DataFrame | Sequence  # or dataclasses
 
 
 def study(
@@ -90,6 +98,103 @@ def run_curves(groups: dict[str, dict[str, pd.DataFrame]]) -> Figure:
     first.plot([], [], color=HIGHLIGHT, label="validation")
     first.legend(fontsize=8)
     return figure
+
+
+def run_log(steps: Rows, history: Rows) -> Figure:
+    """Draw a run by its log: loss and learning rate by step at the left, error by epoch at the right.
+
+    steps, history: the rows of steps.csv and history.csv, as `RunFolder` or `pandas.read_csv` gives them; the second
+    may be empty. The thick line is the loss averaged over about a fiftieth of the run. Returns the figure.
+    """
+    steps, history = pd.DataFrame(steps), pd.DataFrame(history)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
+    left.plot(steps["step"], steps["loss"], color=LIGHT, lw=0.6, alpha=0.7)
+    smooth = steps["loss"].ewm(span=max(1, len(steps) / 50)).mean()
+    left.plot(steps["step"], smooth, color=HIGHLIGHT)
+    rate = left.twinx()
+    rate.plot(steps["step"], steps["learning_rate"], color=QUIET, ls=":")
+    rate.set(ylim=(0, None), ylabel="learning rate (dotted)")
+    rate.spines["right"].set_visible(True)
+    left.set(
+        xlabel="step", ylabel="training loss", title=f"step {steps['step'].iloc[-1]:,}: loss {smooth.iloc[-1]:.3g}"
+    )
+    right.set(xlabel="epoch", ylabel="top-1 error (%)", title="no epoch is done yet")
+    if len(history):
+        for column, color, label in (("train", QUIET, "training, as it went"), ("val", HIGHLIGHT, "validation")):
+            right.plot(history["epoch"], history[f"{column}_top1_error"], "o-", ms=3, color=color, label=label)
+        right.set(ylim=(0, None), title=f"validation: {history['val_top1_error'].iloc[-1]:.1f} %")
+        right.xaxis.get_major_locator().set_params(integer=True)
+        right.legend(fontsize=8)
+    return figure
+
+
+class LivePlot:
+    """Draw a run while it trains, in one figure that changes in place: `train(..., watch=plots.LivePlot())`.
+
+    It draws in a notebook, and elsewhere does nothing. Each drawing is followed by a pause of 20 times as long, so that
+    training slows down by at most a twentieth; the end of an epoch is always drawn.
+    """
+
+    def __init__(self) -> None:
+        self.shown: Any = None  # what replaces the figure
+        self.epochs, self.pause_ends = 0, 0.0
+
+    def __call__(self, steps: Rows, history: Rows) -> None:
+        """Draw `run_log` of the rows so far, or not yet."""
+        start = time.perf_counter()
+        if not in_notebook() or (len(history) == self.epochs and start < self.pause_ends):
+            return
+        figure = run_log(steps, history)
+        plt.close(figure)  # else the notebook would show it once more, below the cell
+        if self.shown is None:
+            self.shown = display(figure, display_id=True)
+        else:
+            self.shown.update(figure)
+        end = time.perf_counter()
+        self.epochs, self.pause_ends = len(history), end + 20 * (end - start)
+
+
+def in_notebook() -> bool:
+    """Whether this program is the kernel of a notebook."""
+    return hasattr(get_ipython(), "kernel")
+
+
+def lr_range(frame: pd.DataFrame, suggestion: float | None = None) -> Axes:
+    """Draw a learning-rate range test: the loss and, thick, the smoothed loss over the logarithm of the rate.
+
+    frame: with the columns learning_rate, loss and smoothed, as `training.lr_range` gives it. suggestion: a rate to
+    mark. Returns the axes.
+    """
+    ax = plt.subplots(figsize=(6, 3.4))[1]
+    ax.plot(frame["learning_rate"], frame["loss"], color=LIGHT, lw=0.6, alpha=0.7)
+    ax.plot(frame["learning_rate"], frame["smoothed"], color=HIGHLIGHT)
+    if suggestion is not None:
+        ax.axvline(suggestion, color=INK, ls=":")
+        ax.set_title(f"suggestion (dotted): {suggestion:.2g}")
+    lowest, first = frame["smoothed"].min(), frame["smoothed"].iloc[0]
+    margin = max(first - lowest, 0.05 * abs(first))
+    ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", ylim=(lowest - margin / 2, first + margin))
+    return ax
+
+
+def step_time(profiles: dict[str, pd.Series]) -> Axes:
+    """Draw where the time of a step goes: title → part → seconds, as `training.profile` gives them, one bar for each.
+
+    Parts of less than 4 % of the longest bar have no label. Returns the axes.
+    """
+    table = 1000 * pd.DataFrame(profiles)
+    ax = plt.subplots(figsize=(9, 1.2 + 0.6 * len(profiles)))[1]
+    left, longest = np.zeros(len(profiles)), table.sum().max()
+    for number, (part, row) in enumerate(table.iterrows()):
+        color = plt.get_cmap("cividis")(number / (len(table) - 1))
+        bars = ax.barh(list(profiles), row, left=left, color=color, label=part, ec="white", lw=0.5)
+        labels = [f"{value:.3g}" if value > 0.04 * longest else "" for value in row]
+        ax.bar_label(bars, labels, label_type="center", fontsize=8, color="white" if number < 4 else "black")
+        left = left + row.to_numpy()
+    ax.set(xlabel="milliseconds per step")
+    ax.invert_yaxis()
+    ax.legend(fontsize=8, ncols=4, loc="lower left", bbox_to_anchor=(0, 1))
+    return ax
 
 
 def by_stage(groups: dict[str, dict[str, pd.DataFrame]], label: str, level: float | None = None) -> np.ndarray:

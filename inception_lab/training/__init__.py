@@ -14,6 +14,7 @@ from inception_lab.training.optimization import Average, build_optimizer, learni
 from inception_lab.training.recipes import PAPER, RECIPES, Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.trainer import Trainer, evaluate, loss, train
+from inception_lab.training.trials import Estimate, RateTest, dry_run, lr_range, profile
 from inception_lab.training.weights import initial_model, load_model
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "Average",
     "Batches",
     "Data",
+    "Estimate",
+    "RateTest",
     "Recipe",
     "RunError",
     "RunFolder",
@@ -29,14 +32,17 @@ __all__ = [
     "build_optimizer",
     "checkpoints",
     "differences",
+    "dry_run",
     "evaluate",
     "gradients",
     "initial_model",
     "learning_rate",
     "load_model",
     "loss",
+    "lr_range",
     "make_fabric",
     "open_data",
+    "profile",
     "seed_all",
     "seed_of",
     "train",

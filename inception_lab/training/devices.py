@@ -17,16 +17,23 @@ Result = TypeVar("Result")
 def make_fabric(recipe: Recipe, accelerator: str = "auto", devices: int | str = "auto", nodes: int = 1) -> Fabric:
     """Fabric for these devices; for those that torchrun has started a process for, where it has.
 
-    Raises ValueError for devices that are not there.
+    Raises ValueError for devices that are not there, or that do not have the recipe's precision.
     """
     if "LOCAL_WORLD_SIZE" in os.environ:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
+    if recipe.precision == "16-mixed" and not has_cuda(accelerator):  # where Fabric would take bfloat16 in its place
+        raise ValueError("precision must be '32-true' or 'bf16-mixed' unless there is a CUDA GPU, got '16-mixed'")
     try:
         return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, precision=recipe.precision)
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:
         got = f"accelerator {accelerator!r}, devices {devices!r}, nodes {nodes!r}"
         raise ValueError(f"accelerator, devices and nodes must be some that are here, got {got} ({error})") from error
+
+
+def has_cuda(accelerator: str = "auto") -> bool:
+    """Whether a CUDA GPU would be used."""
+    return accelerator != "cpu" and torch.cuda.is_available()
 
 
 def all_reduce(fabric: Fabric, values: torch.Tensor, how: str = "mean") -> torch.Tensor:

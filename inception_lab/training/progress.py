@@ -3,14 +3,76 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
+from inception_lab.training.optimization import learning_rate
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.state import Epoch
+from inception_lab.training.state import Epoch, Step
+
+
+class Steps:
+    """Loss and learning rate of a run by step: one `state.Step` for each of at most MOST stretches of equal length.
+
+    A run of up to MOST steps has one row per step. In a longer one a row is of several steps, so that the table stays
+    small however long the run is; the column `steps` says of how many.
+    """
+
+    MOST = 4000
+
+    def __init__(self, recipe: Recipe, steps_per_epoch: int, rows: list[Step] | None = None):
+        self.recipe, self.steps_per_epoch, self.rows = recipe, steps_per_epoch, rows or []
+        self.stretch = -(-recipe.epochs * steps_per_epoch // self.MOST)
+
+    def add(self, step: int, loss: float) -> None:
+        """Take in the loss of a step, counted from 1."""
+        epoch, rate = -(-step // self.steps_per_epoch), learning_rate(self.recipe, step - 1, self.steps_per_epoch)
+        if not self.rows or (step - 1) % self.stretch == 0:
+            self.rows.append(Step(step, epoch, loss, rate, steps=1))
+        else:
+            row = self.rows[-1]
+            n = row.steps + 1
+            self.rows[-1] = Step(step, epoch, row.loss + (loss - row.loss) / n, rate, steps=n)
+
+
+Watcher = Callable[[list[Step], list[Epoch]], object]  # called with the rows of steps.csv and history.csv so far
+
+
+class TensorBoard:
+    """A watcher that writes what it is shown as TensorBoard's events, in the folder `tensorboard` of a run.
+
+    A process that resumes a run writes all rows anew, and has TensorBoard forget those of the processes before: what
+    one that was killed had not written yet is there, and no step twice. Raises ValueError where the package is missing.
+    """
+
+    def __init__(self, run: Path):
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            extra = "pip install 'inception-lab[tensorboard]'"
+            raise ValueError(f"tensorboard must be false where the package of this name is missing: {extra}") from error
+        self.open = partial(SummaryWriter, run / "tensorboard", purge_step=0)
+        self.writer: Any = None
+        self.rows = self.epochs = 0  # how many have been written
+
+    def __call__(self, steps: list[Step], epochs: list[Epoch]) -> None:
+        """Write the rows that are new. The last one is still growing, unless an epoch has just ended."""
+        self.writer = self.writer or self.open()
+        ends_epoch = bool(epochs) and epochs[-1].step == steps[-1].step
+        last = len(steps) if ends_epoch else len(steps) - 1
+        for row in steps[self.rows : last]:
+            self.writer.add_scalar("train/loss", row.loss, row.step)
+            self.writer.add_scalar("train/learning_rate", row.learning_rate, row.step)
+        for epoch in epochs[self.epochs :]:
+            for name in ("train_top1_error", "val_loss", "val_top1_error", "val_top5_error"):
+                self.writer.add_scalar(name.replace("_", "/", 1), getattr(epoch, name), epoch.step)
+        self.rows, self.epochs = last, len(epochs)
+        if ends_epoch:
+            self.writer.flush()
 
 
 class Clock:

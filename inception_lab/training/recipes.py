@@ -58,7 +58,8 @@ class Recipe:
         (an exponential average with `average_decay`, from the same epoch on).
     in_memory: hold all images, and augment them on the device, a batch at a time; else `workers` processes read and
         augment them. memory_size: side in pixels at which they are held, 0 for `image_size`; the device resizes them.
-    precision: "32-true" or "bf16-mixed", Fabric's names.
+    precision: "32-true", "bf16-mixed" or, for GPUs that have no bfloat16, "16-mixed" with a loss that is scaled so
+        that small gradients are not rounded to 0 (Micikevicius et al. 2017, arXiv:1710.03740). Fabric's names.
     seed: of the order of the images, their augmentation and dropout. weights_seed: of the first weights. The paper's
         seven models have the same first weights, and differ in the order and the sampling of the images.
     merge_ones: compute the 1×1 convolutions that read one input as one, see `fast_twin.merge_ones`.
@@ -99,7 +100,7 @@ class Recipe:
     averaging: Literal["none", "polyak", "ema"] = "none"
     average_decay: Annotated[float, 0, 0.999999] = 0.999
     average_from: Positive = 0.0
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     channels_last: bool = False
     merge_ones: bool = False
     compile: bool = False

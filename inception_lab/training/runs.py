@@ -1,8 +1,9 @@
 """Run folders: what a training run leaves behind, and what it is resumed from.
 
     runs/NAME/recipe.json         what was asked for           environment.json  what it ran on, and the data
-              history.csv         one row per epoch            metrics.json      the result; written last
+              history.csv         one row per epoch            steps.csv         loss and learning rate by step
               model.safetensors   the weights, averaged where the recipe says so
+              metrics.json        the result; written last
 
 and, while the run is not finished, its checkpoints (see `checkpoints`); while a process trains, its lock. Every file is
 replaced as a whole, and what is read is checked against `state`.
@@ -11,8 +12,9 @@ replaced as a whole, and what is read is checked against `state`.
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 from torch import nn
@@ -22,8 +24,9 @@ from inception_lab.common.files import all_recorded, write
 from inception_lab.common.schema import from_dict
 from inception_lab.training import checkpoints, tensors
 from inception_lab.training.recipes import Recipe
-from inception_lab.training.state import Epoch, Metrics, Sessions, known
+from inception_lab.training.state import Epoch, Metrics, Sessions, Step, known
 
+T = TypeVar("T")
 SCHEMAS = {"metrics.json": Metrics, "environment.json": Sessions}
 LOCK = "training.lock"
 
@@ -129,14 +132,12 @@ class RunFolder:
     @property
     def history(self) -> list[Epoch]:
         """The rows of history.csv."""
+        return self._read("history.csv", partial(_rows, Epoch))
 
-        def rows(text: str) -> list[Epoch]:
-            table = list(csv.DictReader(io.StringIO(text), strict=True))
-            if not table or None in table[-1]:
-                raise ValueError("it must have rows with as many cells as its head")
-            return [from_dict(Epoch, {key: _number(cell) for key, cell in row.items()}, "a row") for row in table]
-
-        return self._read("history.csv", rows)
+    @property
+    def steps(self) -> list[Step]:
+        """The rows of steps.csv, see `progress.Steps`; none in a folder of version 0.2 or before."""
+        return self._read("steps.csv", partial(_rows, Step)) if (self.path / "steps.csv").exists() else []
 
     def read(self, name: str) -> dict:
         """metrics.json or environment.json. Raises RunError where it is not there, or not what its schema says."""
@@ -166,14 +167,16 @@ class RunFolder:
         """Note in environment.json what the run goes on with, see `Session`."""
         self._write_json("environment.json", {"sessions": [*self.sessions, session]})
 
-    def write_history(self, epochs: list[Epoch]) -> None:
-        """Write history.csv, one row per epoch."""
-        rows, text = [known(epoch) for epoch in epochs], io.StringIO()
-        columns = dict.fromkeys(name for row in rows for name in row)  # an epoch on another machine may know less
-        table = csv.DictWriter(text, list(columns), lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
-        write(self.path / "history.csv", text.getvalue().encode())
+    def write_tables(self, epochs: list[Epoch], steps: list[Step]) -> None:
+        """Write history.csv, one row per epoch, and steps.csv. Before the first epoch there is no history."""
+        for name, rows in (("history.csv", [known(epoch) for epoch in epochs]), ("steps.csv", [*map(vars, steps)])):
+            columns = dict.fromkeys(name for row in rows for name in row)  # an epoch on another machine may know less
+            text = io.StringIO()
+            table = csv.DictWriter(text, list(columns), lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
+            if rows:
+                write(self.path / name, text.getvalue().encode())
 
     def finish(self, model: nn.Module, recipe: Recipe, labels: dict, metrics: Metrics) -> None:
         """Write the weights and, last, the result; then delete the checkpoints, which nobody needs any more.
@@ -184,6 +187,14 @@ class RunFolder:
         write(self.path / "model.safetensors", tensors.to_bytes(model.state_dict(), about))
         self._write_json("metrics.json", known(metrics))
         checkpoints.delete(self.path)
+
+
+def _rows(kind: type[T], text: str) -> list[T]:
+    """A table as dataclasses; ValueError for one that does not have their fields."""
+    table = list(csv.DictReader(io.StringIO(text), strict=True))
+    if not table or None in table[-1]:
+        raise ValueError("it must have rows with as many cells as its head")
+    return [from_dict(kind, {key: _number(cell) for key, cell in row.items()}, "a row") for row in table]
 
 
 def _number(cell: str | None) -> int | float | None:

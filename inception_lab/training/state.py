@@ -1,7 +1,7 @@
 """What the files of a run folder hold, as dataclasses: what is read is checked against them (see `schema`)."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 Count = Annotated[int, 0, math.inf]
@@ -23,6 +23,17 @@ class Epoch:
     images_per_second: float
     waiting_percent: float  # of the seconds, waited for data
     watt_hours: float | None = None  # where the devices tell
+
+
+@dataclass
+class Step:
+    """One row of steps.csv: a step or, in a long run, a stretch of several, see `progress.Steps`."""
+
+    step: Count  # the last of the stretch, counted from 1
+    epoch: Count
+    loss: float  # the mean of the stretch
+    learning_rate: float  # of its last step
+    steps: Count  # how many the stretch has
 
 
 @dataclass
@@ -99,6 +110,8 @@ class State:
     waited: float
     averaged: Count  # weights that are in the average
     joules: float | None = None
+    scaler: dict = field(default_factory=dict)  # of the loss, with precision "16-mixed"
+    steps: list[Step] = field(default_factory=list)  # none where version 0.2 or before wrote it
 
     def check(self, epochs: int, steps: int) -> None:
         """Raise ValueError unless this is a place in a run of so many epochs, of so many steps each."""
@@ -106,6 +119,8 @@ class State:
             raise ValueError(f"step must be at most {epochs * steps}, got {self.step}")
         if [row.step for row in self.history] != [steps * (i + 1) for i in range(self.step // steps)]:
             raise ValueError(f"history must have the {self.step // steps} epochs before step {self.step}")
+        if self.steps and self.steps[-1].step != self.step:
+            raise ValueError(f"steps must end with step {self.step}, got {self.steps[-1].step}")
 
 
 def known(row: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ are used.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
@@ -29,7 +29,7 @@ from inception_lab.training import checkpoints, recipes
 from inception_lab.training.batches import Batch, Batches, Data, in_order, open_data
 from inception_lab.training.devices import all_reduce, make_fabric, on_rank_zero, rank_zero_first
 from inception_lab.training.optimization import Average, build_optimizer, learning_rate
-from inception_lab.training.progress import Clock, Progress
+from inception_lab.training.progress import Clock, Progress, Steps, TensorBoard, Watcher
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.state import Epoch, Metrics, State, known
@@ -44,6 +44,8 @@ def train(
     resume: bool = False,
     skip_broken: bool = False,
     progress: bool = True,
+    watch: Watcher | None = None,
+    tensorboard: bool = False,
     accelerator: str = "auto",
     devices: int | str = "auto",
     nodes: int = 1,
@@ -53,32 +55,57 @@ def train(
     recipe: or the name of one. out: the run folder, by default runs/NAME. data: a tier or a folder in place of
     the recipe's, or the sets themselves. resume: go on from the last checkpoint, if there is one; a finished
     run is not trained again. skip_broken: leave out the files of a folder that are no whole images, instead of
-    refusing it. progress: show a bar, and one line per epoch. accelerator, devices, nodes: Fabric's.
+    refusing it. progress: show a bar, and one line per epoch. watch: called with the rows of steps.csv and of
+    history.csv so far, each time that there are new ones; `plots.LivePlot()` draws them. tensorboard: write them for
+    TensorBoard too, to `tensorboard` in the run folder. accelerator, devices, nodes: Fabric's.
 
     Raises ValueError for a wrong argument; RunError where the run folder cannot be used, or the loss is not finite.
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
-    out = Path("runs") / recipe.name if out is None else out
+    out = Path("runs") / recipe.name if out is None else Path(out)
     recipe = complete(recipe, out)
+    watchers = [watcher for watcher in (watch, TensorBoard(out) if tensorboard else None) if watcher]
+    ready = prepare(recipe, data, skip_broken, accelerator, devices, nodes)
+    return Trainer(*ready, out, progress, watchers).fit(resume)
+
+
+def prepare(
+    recipe: Recipe | str,
+    data: Data | str | Path | None,
+    skip_broken: bool,
+    accelerator: str,
+    devices: int | str,
+    nodes: int,
+) -> tuple[Recipe, Data, Fabric]:
+    """What a trainer begins with, from arguments of `train`: its processes are running, and its data are open."""
+    recipe = complete(recipes.find(recipe) if isinstance(recipe, str) else recipe)
     if isinstance(data, str | Path):
         recipe = replace(recipe, data=stored_name(data))
     fabric = make_fabric(recipe, accelerator, devices, nodes)
     fabric.launch()
     if not isinstance(data, Data):
         data = rank_zero_first(fabric, open_data, recipe, data, skip_broken)
-    return Trainer(recipe, data, fabric, out, progress).fit(resume)
+    return recipe, data, fabric
 
 
 class Trainer:
     """One run: network, optimizer, averaged weights, step and history, kept in a run folder.
 
     model, optimizer: as Fabric runs them, on its device, in its precision and among its processes; `model.module` is
-    the network itself. step: steps done. history: one `state.Epoch` per epoch.
+    the network itself. step: steps done. history: one `state.Epoch` per epoch. steps: see `progress.Steps`.
 
     Raises ValueError where network, options, image size, batch and data do not go together.
     """
 
-    def __init__(self, recipe: Recipe, data: Data, fabric: Fabric, folder: str | Path, progress: bool = True):
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        fabric: Fabric,
+        folder: str | Path,
+        progress: bool = True,
+        watchers: Sequence[Watcher] = (),
+    ):
         recipe = complete(recipe, folder)
         self.parameters = check_network(recipe, len(data.classes))
         if recipe.mean and (recipe.mean, recipe.std) != (list(data.mean), list(data.std)):
@@ -86,11 +113,12 @@ class Trainer:
         self.recipe, self.data, self.fabric, self.folder = recipe, data, fabric, RunFolder(folder)
         self.batches = Batches(recipe, data, fabric.device, fabric.global_rank, fabric.world_size)
         self.progress = Progress(recipe, self.batches.steps, progress and fabric.is_global_zero)
+        self.watchers = watchers if fabric.is_global_zero else ()
         self.clock = Clock(fabric.device)
         self.mean_loss = MeanMetric(nan_strategy="disable").to(fabric.device)
         self.top1 = accuracy(len(data.classes)).to(fabric.device)
         self.metrics = {"loss": self.mean_loss, "top1": self.top1}  # both of this epoch
-        self.step, self.history = 0, list[Epoch]()
+        self.step, self.history, self.steps = 0, list[Epoch](), Steps(recipe, self.batches.steps)
         self.saved: int | None = None  # the step of the last checkpoint
         self.unread: list[torch.Tensor] = []  # losses on the device that nobody has looked at yet
 
@@ -177,14 +205,22 @@ class Trainer:
             self.save()
 
     def read_losses(self) -> None:
-        """Show the losses of the last steps, and stop the run if one is not finite."""
-        values = all_reduce(self.fabric, torch.stack(self.unread)).tolist()  # means over the processes
-        for number, value in enumerate(values, 1):
+        """Note and show the losses of the last steps, and stop the run if one is not finite."""
+        parts = all_reduce(self.fabric, torch.stack(self.unread)).cpu()  # means over the processes
+        losses = parts.double().view(-1, self.recipe.accumulation).mean(1).tolist()
+        for step, value in enumerate(losses, self.step - len(losses) + 1):
             if not math.isfinite(value):
-                self.stop(f"the loss is {value}", self.step - (len(values) - number) // self.recipe.accumulation)
+                self.stop(f"the loss is {value}", step)
+            self.steps.add(step, value)
         self.unread.clear()
         self.clock.read()
         self.progress.show(self.step, self.mean_loss.compute().item(), self.top1.compute().item())
+        self.tell_watchers()
+
+    def tell_watchers(self) -> None:
+        """Hand the rows of steps.csv and of history.csv, as they are so far, to those who watch."""
+        for watch in self.watchers:
+            watch(self.steps.rows, self.history)
 
     def stop(self, why: str, step: int) -> None:
         """Raise RunError: why the run stops, at which step (counted from 1), and what there is to go on from."""
@@ -233,9 +269,9 @@ class Trainer:
         self.clock = Clock(self.fabric.device)
         for metric in self.metrics.values():
             metric.reset()
-        on_rank_zero(self.fabric, self.folder.write_history, self.history)  # killed here, it is written again
         self.save()
         self.progress.end_epoch(row)
+        self.tell_watchers()
 
     # --- the run folder -------------------------------------------------------------------------------------
 
@@ -250,6 +286,7 @@ class Trainer:
             return finished
         if found := on_rank_zero(fabric, checkpoints.load, folder.path, self.recipe, self.batches.steps):
             self.restore(*found)
+            on_rank_zero(fabric, folder.write_tables, self.history, self.steps.rows)  # they may be ahead of it
             steps = self.recipe.epochs * self.batches.steps
             self.progress.say(f"{folder.path}: going on after step {self.step} of {steps}")
         if len(data.train) < asked:
@@ -266,13 +303,16 @@ class Trainer:
         for name, metric in self.metrics.items():
             with metric.sync_context():  # summed over the processes
                 tensors |= {f"metrics.{name}.{key}": getattr(metric, key).clone() for key in metric.metric_state}
+        on_rank_zero(self.fabric, self.folder.write_tables, self.history, self.steps.rows)  # killed here: again
         state = {
             "step": self.step,
             "history": [asdict(row) for row in self.history],
+            "steps": [vars(row) for row in self.steps.rows],
             "seconds": self.clock.seconds,
             "waited": self.clock.waited,
             "joules": self.clock.joules,
             "averaged": self.average.count if self.average else 0,
+            "scaler": self.fabric.strategy.precision.state_dict(),
         }
         on_rank_zero(self.fabric, checkpoints.save, self.folder.path, self.recipe, tensors, state)
         self.saved = self.step
@@ -285,7 +325,9 @@ class Trainer:
             raise RunError(f"the checkpoint has no {', '.join(sorted(missing))}")
         checkpoints.unpack(tensors, self.model, self.optimizer, average)
         self.step, self.saved, self.history = place.step, place.step, place.history
+        self.steps = Steps(self.recipe, self.batches.steps, place.steps)
         self.clock = Clock(self.fabric.device, place.seconds, place.waited, place.joules)
+        self.fabric.strategy.precision.load_state_dict(place.scaler)
         if self.average:
             self.average.count = place.averaged
         if self.fabric.is_global_zero:  # which carries the sums of all processes

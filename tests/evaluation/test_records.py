@@ -16,7 +16,7 @@ from inception_lab.data import datasets
 from inception_lab.evaluation import inference, records
 from inception_lab.evaluation.inference import predict
 from inception_lab.evaluation.predictions import Predictions
-from inception_lab.training.runs import RunError
+from inception_lab.training.runs import RunError, RunFolder
 from inception_lab.training.tensors import read as tensors_of
 from inception_lab.training.trainer import train
 from inception_lab.training.weights import load_model
@@ -37,7 +37,9 @@ def test_a_copy_has_half_of_the_bytes_no_heads_and_the_same_logits(run, tmp_path
         "metrics.json",
         "model.safetensors",
         "recipe.json",
+        "steps.csv",
     ]
+    assert RunFolder(copy).steps == RunFolder(run).steps
     whole, small = load_model(run)[0], load_model(copy)[0]
     assert whole.heads and not small.heads
     assert {t.dtype for t in small.state_dict().values()} <= {torch.float32, torch.int64}

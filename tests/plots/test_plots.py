@@ -1,6 +1,7 @@
 """What the figures say: their labels and sizes come from the model that is drawn."""
 
 import re
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -229,6 +230,16 @@ def test_boxes_are_numbered_where_there_are_several():
     assert [(p.get_width(), p.get_height()) for p in axes[1].patches] == [(4, 4), (4, 6)]
 
 
+def test_numbers_of_boxes_do_not_collide():
+    corner = [(0, 0, 120, 90), (0, 0, 90, 128), (2, 0, 128, 70), (0, 1, 60, 60), (0, 40, 90, 128), (30, 0, 128, 128)]
+    images = [np.zeros((128, 128, 3))] * 7
+    figure = plots.image_grid(images, boxes=[corner, *[[]] * 6], columns=7, side=1.35)
+    figure.canvas.draw()
+    places = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(places) == 6
+    assert not [1 for i, place in enumerate(places) for other in places[:i] if place.overlaps(other)]
+
+
 def test_rows_of_a_path_have_a_bar_in_its_color_and_letters_in_ink():
     figure = plots.picture_rows({"4c.five": np.zeros((2, 3, 4, 4)), "others": np.zeros((2, 3, 4, 4))})
     bars = [line.get_color() for ax in figure.axes for line in ax.lines]
@@ -245,3 +256,71 @@ def test_columns_of_maps_have_titles_and_rows_of_pictures_the_labels_of_their_pa
     assert [ax.get_title(loc="center") for ax in figure.axes[1:3]] == ["3a", "5b"]
     figure = plots.picture_rows({"five": np.zeros((1, 3, 4, 4))})
     assert figure.axes[0].texts[0].get_text() == "5×5"
+
+
+# --- a run's log ----------------------------------------------------------------------------------------------
+
+
+def log(steps, epochs):
+    rows = pd.DataFrame({"step": range(1, steps + 1), "loss": np.linspace(2, 1, steps), "learning_rate": 0.1})
+    errors = np.linspace(60, 40, epochs)
+    return rows, pd.DataFrame({"epoch": range(1, epochs + 1), "train_top1_error": errors, "val_top1_error": errors + 1})
+
+
+def test_a_log_is_drawn_by_step_and_by_epoch():
+    steps, history = log(100, 3)
+    left, right, rate = plots.run_log(steps, history).axes
+    assert [len(line.get_xdata()) for line in left.lines] == [100, 100] and left.get_title() == "step 100: loss 1.01"
+    assert right.get_title() == "validation: 41.0 %" and len(right.lines) == 2
+    assert rate.lines[0].get_ydata().tolist() == [0.1] * 100
+    assert not plots.run_log(steps, []).axes[1].lines
+
+
+def test_a_live_plot_changes_one_figure_and_draws_seldom(monkeypatch):
+    shown, now = [], [0.0]
+
+    class Handle:
+        def update(self, figure):
+            shown.append(("update", figure))
+
+    monkeypatch.setattr(
+        "inception_lab.plots.training.display", lambda f, display_id: shown.append(("new", f)) or Handle()
+    )
+    monkeypatch.setattr("inception_lab.plots.training.time.perf_counter", lambda: now[0])
+    live = plots.LivePlot()
+    live(*log(1, 0))
+    assert not shown  # no notebook
+    monkeypatch.setattr("inception_lab.plots.training.in_notebook", lambda: True)
+
+    def run_log(*tables, draw=plots.run_log):
+        now[0] += 0.1  # what a drawing takes
+        return draw(*tables)
+
+    monkeypatch.setattr("inception_lab.plots.training.run_log", run_log)
+    for step in range(1, 41):  # 0.1 s each
+        live(*log(step, step // 20))
+        now[0] += 0.1
+    assert [kind for kind, _ in shown] == ["new", "update", "update"]  # the first, and both ends of an epoch
+    now[0] += 2
+    live(*log(41, 2))
+    assert len(shown) == 4 and not plt.get_fignums()
+
+
+LIVE = """
+import tiny
+from inception_lab import plots
+from inception_lab.training import train
+metrics = train(tiny.recipe(), {out!r}, data=tiny.data(), watch=plots.LivePlot(), progress=False, accelerator="cpu")
+"""
+
+
+@pytest.mark.slow
+def test_in_a_real_kernel_one_figure_is_left(tmp_path, monkeypatch):
+    import nbformat
+    from nbclient import NotebookClient
+
+    monkeypatch.setenv("PYTHONPATH", f"{Path(__file__).parents[1]}:{Path(__file__).parents[2]}")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(LIVE.format(out=str(tmp_path / "run")))])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    assert output["output_type"] == "display_data" and "image/png" in output["data"]

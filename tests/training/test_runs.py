@@ -28,7 +28,7 @@ from inception_lab.training.weights import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TIMED = ("seconds", "images_per_second", "waiting_percent")
-KEPT = ["environment.json", "history.csv", "metrics.json", "model.safetensors", "recipe.json"]
+KEPT = ["environment.json", "history.csv", "metrics.json", "model.safetensors", "recipe.json", "steps.csv"]
 
 
 def resume(out, recipe, **options):
@@ -53,6 +53,7 @@ def assert_same_run(one, other):
     assert rows[0] == rows[1]
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, other)]
     assert all(metrics[0][key] == metrics[1][key] for key in metrics[0] if key not in TIMED)
+    assert (one / "steps.csv").read_bytes() == (other / "steps.csv").read_bytes()
     assert names_in(one) == names_in(other) == KEPT
 
 
@@ -75,6 +76,7 @@ def stopped(tmp_path):
         "environment.json",
         "history.csv",
         "recipe.json",
+        "steps.csv",
     ]
     assert names_in(tmp_path / "run") == names
     return tmp_path / "run", recipe
@@ -126,9 +128,9 @@ def test_killed_at_each_step_of_writing_it_ends_bit_equal(tmp_path):
         resume(out, recipe)
         assert_same_run(undisturbed, out)
         shutil.rmtree(out)
-    # Opening, writing, syncing, renaming, syncing the folder: five for each of seven files, one for the older
+    # Opening, writing, syncing, renaming, syncing the folder: five for each of nine files, one for the older
     # checkpoint, two for deleting checkpoints, one for the lock.
-    assert fatal - 1 == 5 * 7 + 1 + 3
+    assert fatal - 1 == 5 * 9 + 1 + 3
     assert checkpoint_lost == 1  # between the two renames
 
 
@@ -303,7 +305,9 @@ def test_a_checkpoint_that_does_not_fit_the_network_changes_nothing(stopped, mon
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has a device that is always full")
-@pytest.mark.parametrize("name", ["checkpoint.safetensors", "history.csv", "model.safetensors", "metrics.json"])
+@pytest.mark.parametrize(
+    "name", ["checkpoint.safetensors", "history.csv", "steps.csv", "model.safetensors", "metrics.json"]
+)
 def test_a_full_disk_is_told_and_nothing_lost(stopped, name, tmp_path):
     out, recipe = stopped
     before = {key: value for key, value in contents(out).items() if key.startswith("checkpoint")}
