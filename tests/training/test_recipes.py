@@ -83,7 +83,7 @@ def test_the_papers_recipe_has_the_papers_numbers_and_a_source_for_every_choice(
         (dict(schedule="step"), "schedule must be one of"),
         (dict(augmentation="all"), "augmentation must be one of"),
         (dict(averaging="swa"), "averaging must be one of"),
-        (dict(precision="16"), "precision must be one of '32-true', 'bf16-mixed', got '16'"),
+        (dict(precision="16"), "precision must be one of '32-true', 'bf16-mixed', '16-mixed', got '16'"),
         (dict(learning_rate=0), "learning_rate must be from"),
         (dict(learning_rate=math.nan), "learning_rate must be a finite number, got nan"),
         (dict(learning_rate="0.1"), "learning_rate must be a finite number, got '0.1'"),
