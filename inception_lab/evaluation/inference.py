@@ -25,6 +25,7 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
+from inception_lab.data.images import printable
 from inception_lab.data.pictures import Source, fit, normalize, photograph
 from inception_lab.evaluation.predictions import Predictions
 from inception_lab.evaluation.published import wordnet_numbers
@@ -122,7 +123,7 @@ def guess(run: str | Path, photographs: Source | Iterable[Source], top: int = 5)
         classes, logits = about["classes"], partial(logits_of, model, about, make_fabric(about["recipe"], devices=1))
     rows = []
     for number, source in enumerate(photographs):
-        name = str(source) if isinstance(source, str | Path) else number
+        name = printable(source) if isinstance(source, str | Path) else number
         rows += [(name, *one) for one in most_probable(logits(source), classes, min(top, len(classes)))]
     return pd.DataFrame(rows, columns=["photograph", "class", "probability"])
 

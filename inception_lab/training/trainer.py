@@ -63,7 +63,7 @@ def train(
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     out = Path("runs") / recipe.name if out is None else Path(out)
-    recipe = complete(recipe, out if resume else None)
+    recipe = complete(recipe, out)
     watchers = [watcher for watcher in (watch, TensorBoard(out) if tensorboard else None) if watcher]
     ready = prepare(recipe, data, skip_broken, accelerator, devices, nodes)
     return Trainer(*ready, out, progress, watchers).fit(resume)
@@ -106,7 +106,7 @@ class Trainer:
         progress: bool = True,
         watchers: Sequence[Watcher] = (),
     ):
-        recipe = complete(recipe)
+        recipe = complete(recipe, folder)
         self.parameters = check_network(recipe, len(data.classes))
         if recipe.mean and (recipe.mean, recipe.std) != (list(data.mean), list(data.std)):
             raise ValueError(f"data must have the recipe's mean and std, {recipe.mean} and {recipe.std}: see open_data")
