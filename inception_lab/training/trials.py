@@ -44,7 +44,7 @@ class Estimate:
     classes: int
     epochs: int
     steps_per_epoch: int
-    parameters: int  # trained
+    parameters: int
     memory: dict[str, int]  # what for → bytes, in each process
     peak: int | None  # bytes that a GPU's memory, or without one the whole process, has held at most
     seconds_per_step: float

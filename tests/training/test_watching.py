@@ -426,6 +426,18 @@ def test_a_profile_says_which_part_of_a_step_takes_how_long(monkeypatch, tmp_pat
     assert usual.idxmax() in ("forward", "backward")
 
 
+@pytest.mark.usefixtures("short")
+def test_a_recipe_that_begins_with_weights_is_tried_too(tmp_path):
+    quietly(tiny.recipe("tiny-aux", epochs=1), tmp_path / "run")
+    recipe = tiny.recipe("", init=str(tmp_path / "run"), image_size=0, freeze="conv2", loaded_rate=0.1)
+    options = dict(data=tiny.data(), accelerator="cpu")
+    estimate = trials.dry_run(recipe, **options)
+    assert 0 < estimate.memory["gradients"] < 4 * estimate.parameters  # some are frozen, and have none
+    assert lr_range(recipe, steps=10, **options).suggestion > 0
+    assert (profile(recipe, steps=2, **options) > 0).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 # --- half precision with a loss that is scaled ----------------------------------------------------------------
 
 
