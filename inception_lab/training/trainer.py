@@ -71,11 +71,11 @@ def train(
 
 def prepare(
     recipe: Recipe | str,
-    data: Data | str | Path | None,
-    skip_broken: bool,
-    accelerator: str,
-    devices: int | str,
-    nodes: int,
+    data: Data | str | Path | None = None,
+    skip_broken: bool = False,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    nodes: int = 1,
 ) -> tuple[Recipe, Data, Fabric]:
     """What a trainer begins with, from arguments of `train`: its processes are running, and its data are open."""
     recipe = complete(recipes.find(recipe) if isinstance(recipe, str) else recipe)

@@ -312,6 +312,24 @@ def test_a_live_plot_changes_one_figure_and_draws_seldom(monkeypatch):
     assert len(shown) == 4 and not plt.get_fignums()
 
 
+def test_a_range_test_is_drawn_with_its_suggestion():
+    rates = np.geomspace(1e-4, 1, 9)
+    frame = pd.DataFrame({"learning_rate": rates, "loss": 1.0, "smoothed": [3, 3, 2, 1, 1, 2, 4, 9, 16]})
+    ax = plots.lr_range(frame, 1e-3)
+    assert ax.get_xscale() == "log" and ax.get_title() == "suggestion (dotted): 0.001"
+    assert ax.get_ylim()[0] < 1 and 3 < ax.get_ylim()[1] < 9 and len(ax.lines) == 3  # the end would hide the rest
+    assert len(plots.lr_range(frame).lines) == 2
+
+
+def test_the_time_of_a_step_is_one_bar_of_parts():
+    parts = pd.Series({"data": 0.001, "forward": 0.2, "backward": 0.4})
+    ax = plots.step_time({"a": parts, "b": parts / 2})
+    assert [bar.get_width() for bar in ax.containers[1]] == pytest.approx([200, 100])
+    assert [bar.get_x() for bar in ax.containers[2]] == pytest.approx([201, 100.5])
+    assert texts(ax) == ["", "", "200", "100", "400", "200"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(parts.index)
+
+
 LIVE = """
 import tiny
 from inception_lab import plots

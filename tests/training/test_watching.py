@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
@@ -285,7 +286,7 @@ def test_a_dry_run_says_what_the_run_will_be_and_leaves_nothing(tmp_path, monkey
 @pytest.mark.usefixtures("short")
 def test_the_estimate_of_hours_is_of_the_steps_that_were_timed(monkeypatch):
     clock = iter(range(10_000))
-    monkeypatch.setattr(trials, "now", lambda trainer: next(clock))  # each look takes a second
+    monkeypatch.setattr(trials, "now", lambda trainer: next(clock))  # from one look to the next it is a second
     estimate = trials.dry_run(tiny.recipe(batch=4), data=tiny.data(), accelerator="cpu")
     assert estimate.seconds_per_step == 1 / 5
     assert estimate.seconds_per_evaluation == 1 / 8 * 13  # of 13 batches of validation, 8 were timed
@@ -293,7 +294,8 @@ def test_the_estimate_of_hours_is_of_the_steps_that_were_timed(monkeypatch):
 
 def test_activations_are_what_a_network_keeps_for_the_way_back():
     small, large = (
-        trials.activations(trials.trial(Trainer, tiny.recipe(batch=n), tiny.data(), False, "cpu")) for n in (8, 16)
+        trials.activations(trials.trial(Trainer, tiny.recipe(batch=n), data=tiny.data(), accelerator="cpu"))
+        for n in (8, 16)
     )
     assert 1.9 < large / small < 2.1 and large > 16 * 3 * 12 * 12 * 4
 
@@ -307,6 +309,28 @@ def test_the_command_trains_only_when_it_is_no_dry_run(monkeypatch, tmp_path, ca
     out = capsys.readouterr().out
     assert "64 to train on, 50 to test on, 4 classes" in out and "4 per epoch, 20 in all" in out
     assert "hours" in out and not list(tmp_path.iterdir())
+
+
+TWO = """
+import sys
+import tiny
+from inception_lab.training import dry_run
+
+estimate = dry_run(tiny.recipe(), data=tiny.data(augment=tiny.FLIP), accelerator="cpu", devices=2)
+if estimate:
+    print(estimate)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_time_equally_many_steps(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    here = Path(__file__).parents[1]
+    path = {"PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "two.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 per epoch, 8 in all") == 1 and len(list(tmp_path.iterdir())) == 1
 
 
 # --- which learning rate ------------------------------------------------------------------------------------
@@ -400,6 +424,18 @@ def test_a_profile_says_which_part_of_a_step_takes_how_long(monkeypatch, tmp_pat
     slowed = profile(recipe, steps=5, data=tiny.data(augment=slow), accelerator="cpu")
     assert slowed["augmentation"] >= 2 * 0.05 and slowed.idxmax() == "augmentation"  # of two parts
     assert usual.idxmax() in ("forward", "backward")
+
+
+@pytest.mark.usefixtures("short")
+def test_a_recipe_that_begins_with_weights_is_tried_too(tmp_path):
+    quietly(tiny.recipe("tiny-aux", epochs=1), tmp_path / "run")
+    recipe = tiny.recipe("", init=str(tmp_path / "run"), image_size=0, freeze="conv2", loaded_rate=0.1)
+    options = dict(data=tiny.data(), accelerator="cpu")
+    estimate = trials.dry_run(recipe, **options)
+    assert 0 < estimate.memory["gradients"] < 4 * estimate.parameters  # some are frozen, and have none
+    assert lr_range(recipe, steps=10, **options).suggestion > 0
+    assert (profile(recipe, steps=2, **options) > 0).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 # --- half precision with a loss that is scaled ----------------------------------------------------------------
