@@ -147,6 +147,12 @@ def test_a_roofline_has_a_point_a_layer_under_two_limits():
     assert np.allclose(points, [(1, 1), (8, 8)])
     x, y = ax.lines[0].get_data()
     assert np.allclose(y, np.minimum(4, x)) and x.min() < 1 and x.max() > 8
+    drawn = [plt.matplotlib.colors.to_hex(collection.get_facecolor()[0]).upper() for collection in ax.collections]
+    assert drawn == [plots.PATHS["one"], plots.PATHS["three"]] and ax.get_title()
+    ax.figure.canvas.draw()
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        shown = [t.get_text() for t in axis.get_ticklabels() if low <= float(t.get_text()) <= high]
+        assert len(shown) >= 3 and all(text in {"0.5", "1", "2", "5", "10", "20"} for text in shown)
 
 
 def test_the_frontier_is_what_no_other_network_beats():

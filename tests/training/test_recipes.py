@@ -36,6 +36,7 @@ def test_the_promised_recipes_are_there():
         "cifar10-fast",
         "cifar10-uva",
         "tiny-imagenet-224",
+        "colab",
         "finetune",
         "imagenet-2014",
         "imagenet-modern",

@@ -1,8 +1,11 @@
 """A run can be watched: its loss by step, in a table that survives as the run does, in a figure and in TensorBoard."""
 
+import errno
 import importlib.util
 import json
 import math
+import os
+import stat
 import subprocess
 import sys
 import time
@@ -158,6 +161,20 @@ def test_who_watches_is_shown_every_step_and_every_epoch(tmp_path):
     seen = []
     quietly(tiny.recipe(), tmp_path / "run", watch=lambda steps, epochs: seen.append((len(steps), len(epochs))))
     assert seen == [(1, 0), (2, 0), (3, 0), (4, 0), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (8, 2)]
+
+
+def test_losses_that_are_read_seldom_are_the_same_rows(tmp_path, monkeypatch):
+    """As on a GPU, which is waited for at every tenth step alone."""
+
+    def after_step(self):
+        if self.step % 3 == 0 or self.step % self.batches.steps == 0:
+            self.read_losses()
+
+    recipe = tiny.recipe(accumulation=2)
+    quietly(recipe, tmp_path / "often")
+    monkeypatch.setattr(Trainer, "after_step", after_step)
+    quietly(recipe, tmp_path / "seldom")
+    assert RunFolder(tmp_path / "seldom").steps == RunFolder(tmp_path / "often").steps
 
 
 def test_training_imports_no_figures():
@@ -441,3 +458,40 @@ def test_a_run_of_a_gpu_with_16_mixed_is_evaluated_on_a_cpu(scaled, tmp_path, mo
     monkeypatch.setattr(inference, "check_classes", lambda *names: None)
     answers = inference.predict(tmp_path / "run", tiny.data().val, progress=False, accelerator="cpu", store=False)
     assert len(answers.labels) == 50
+
+
+# --- drives that come and go --------------------------------------------------------------------------------
+
+
+def test_a_folder_that_vanishes_stops_the_run_and_no_other_is_begun_in_its_place(tmp_path):
+    recipe, out, calls = tiny.recipe(checkpoint_every=1), tmp_path / "drive" / "run", []
+
+    def unplug(images):
+        calls.append(1)
+        if len(calls) == 6:
+            (tmp_path / "drive").rename(tmp_path / "away")
+        return tiny.flip(images)
+
+    with pytest.raises(RunError, match="run has vanished while the run was training: if it is on a drive"):
+        quietly(recipe, out, tiny.data(augment=unplug))
+    assert not (tmp_path / "drive").exists()
+    (tmp_path / "away").rename(tmp_path / "drive")
+    assert quietly(recipe, out, resume=True)["steps"] == 8
+    quietly(recipe, tmp_path / "unbroken")
+    assert (out / "steps.csv").read_bytes() == (tmp_path / "unbroken" / "steps.csv").read_bytes()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_drive_that_cannot_sync_a_folder_will_do_and_one_with_a_fault_will_not(number, tmp_path, monkeypatch):
+    def fsync(descriptor, sync=os.fsync):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if number == errno.EINVAL:
+        files.write(tmp_path / "x", b"1")
+        assert (tmp_path / "x").read_bytes() == b"1"
+    else:
+        with pytest.raises(RunError, match="could not be written"):
+            files.write(tmp_path / "x", b"1")
