@@ -68,9 +68,10 @@ def for_site(notebook):
 
 
 def links_for_site(text: str) -> str:
-    """Markdown with its links as the site has them: the pages of docs lie at the top, and data are not on the site."""
+    """Markdown with its links as the site has them: the pages of docs lie at the top, and other files are not there."""
     text = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
-    return re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?:data|tests|benchmarks|inception_lab|scripts)\b[^)]*\)", r"\1", text)
+    others = r"(?:data|tests|benchmarks|inception_lab|scripts|[A-Z]+\.md|exercises/README\.md)"
+    return re.sub(rf"\[([^\]]+)\]\((?:\.\./)+{others}\b[^)]*\)", r"\1", text)
 
 
 def html_of(name, state):

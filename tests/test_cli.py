@@ -28,9 +28,9 @@ def test_a_summary_line_a_network(capsys):
     assert "138,357,544" in lines[2].split()
 
 
-def test_the_readme_shows_what_the_command_prints(capsys):
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    ((command, output),) = re.findall(r"```console\n\$ inception-lab (.*?)\n(.*?)```", readme, re.DOTALL)
+def test_the_tour_shows_what_the_command_prints(capsys):
+    page = (Path(__file__).parent.parent / "docs" / "tour.md").read_text(encoding="utf-8")
+    ((command, output),) = re.findall(r"```console\n\$ inception-lab (.*?)\n(.*?)```", page, re.DOTALL)
     assert main(command.split()) == 0
     assert capsys.readouterr().out == output
 

@@ -17,7 +17,7 @@ from inception_lab.plots.costs import (
     tuning_curves,
     with_notes,
 )
-from inception_lab.plots.images import crop_boxes, image_grid, titled_images
+from inception_lab.plots.images import image_grid, titled_images
 from inception_lab.plots.lens import (
     attributions,
     filters,
@@ -59,7 +59,6 @@ __all__ = [
     "confusion",
     "cost_by_module",
     "costs_by_path",
-    "crop_boxes",
     "crop_ladders",
     "draw_module",
     "draw_network",

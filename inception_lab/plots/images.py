@@ -1,4 +1,4 @@
-"""Images in rows, with titles, boxes and crops."""
+"""Images in rows, with titles and boxes."""
 
 from collections.abc import Sequence
 from itertools import product
@@ -7,7 +7,7 @@ from math import dist
 import numpy as np
 from matplotlib.figure import Figure
 
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, Array, draw_box, image_axes, panels, show
+from inception_lab.plots.style import HIGHLIGHT, INK, Array, draw_box, image_axes, show
 
 Boxes = Sequence[Sequence[float]] | np.ndarray  # (left, top, right, bottom) each
 
@@ -49,22 +49,4 @@ def image_grid(
             ax.text(*place, str(number), ha="center", va="center", fontsize=6, color=INK, bbox=frame)
         if titles:
             ax.set_title(titles[i], loc="center", fontsize=8)
-    return figure
-
-
-def crop_boxes(photograph: Array, boxes: dict[str, tuple[Boxes, Boxes]]) -> Figure:
-    """Draw boxes (left, top, right, bottom), in pixels, on a photograph (H, W, 3), one panel per title.
-
-    boxes: title → (squares, views): the squares are drawn dashed, each a little smaller than the one before, so that
-    edges in one place can be told apart; the views in light blue, and the last of them in orange. Returns the figure.
-    """
-    figure, drawn = panels(boxes, 11, 2.7)
-    for ax, title, (squares, views) in drawn:
-        ax.imshow(photograph, alpha=0.6)
-        for i, square in enumerate(np.asarray(squares)):
-            draw_box(ax, square + 4 * i * np.array([1, 1, -1, -1]), ec=INK, ls="--", lw=1.2, clip_on=False)
-        for view, color in zip(views, [LIGHT] * (len(views) - 1) + [HIGHLIGHT], strict=True):
-            draw_box(ax, view, ec=color, lw=1.5, clip_on=False)
-        ax.set_title(title, fontsize=9, loc="center")
-        ax.axis("off")
     return figure

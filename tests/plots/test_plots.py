@@ -220,15 +220,6 @@ def test_a_number_of_models_has_one_color_in_all_panels():
     assert [ax.get_ylabel() for ax in plt.gcf().axes] == ["ours error (%)", "the paper's error (%)"]
 
 
-def test_the_last_view_stands_out_and_no_square_covers_another():
-    squares, views = np.array([[0, 0, 50, 50]] * 3), np.array([[0, 0, 9, 9]] * 5)
-    boxes = plots.crop_boxes(np.zeros((50, 80, 3)), {"a": (squares, views), "b": (squares, views)}).axes[0].patches
-    dashed, solid = [b for b in boxes if b.get_linestyle() == "--"], [b for b in boxes if b.get_linestyle() != "--"]
-    assert [b.get_width() for b in dashed] == [50, 42, 34] and [b.get_x() for b in dashed] == [0, 4, 8]
-    edges = [plt.matplotlib.colors.to_hex(b.get_edgecolor()).upper() for b in solid]
-    assert edges == [plots.LIGHT] * 4 + [plots.HIGHLIGHT]
-
-
 def test_boxes_are_numbered_where_there_are_several():
     one, two = [(0, 0, 4, 4)], [(0, 0, 4, 4), (2, 2, 6, 8)]
     axes = plots.image_grid([np.zeros((8, 8, 3))] * 3, boxes=[one, two, []]).axes
