@@ -1,7 +1,7 @@
 """What the exercises use: a student's own numbers, comparisons that say what went wrong, and `check` in a notebook.
 
-`%load_ext inception_lab.exercises` gives a notebook `%%answer`: what such a cell shows stays folded when it is run.
-Words behind it describe its figure, for those who cannot see it.
+`%load_ext inception_lab.exercises` gives a notebook `%%answer`: what such a cell prints or returns stays folded when it
+is run.
 """
 
 import ast
@@ -145,18 +145,10 @@ def load_ipython_extension(shell: Any) -> None:
     def answer(line: str, cell: str) -> None:
         with capture_output() as captured:
             result = shell.run_cell(cell)
-        parts = [f"<pre>{html.escape(captured.stdout)}</pre>"] if captured.stdout else []
-        parts += [_as_html(output.data, line) for output in captured.outputs]
+        shown = [{"text/plain": captured.stdout}] * bool(captured.stdout) + [output.data for output in captured.outputs]
+        parts = [data.get("text/html") or f"<pre>{html.escape(data['text/plain'])}</pre>" for data in shown]
         if parts:
             display(HTML(f"<details><summary>What the answer's code shows</summary>{''.join(parts)}</details>"))
         result.raise_error()
 
     shell.register_magic_function(answer, "cell")
-
-
-def _as_html(data: Mapping[str, str], alt: str) -> str:
-    if "text/html" in data:
-        return data["text/html"]
-    if "image/png" in data:
-        return f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{data["image/png"]}">'
-    return f"<pre>{html.escape(data['text/plain'])}</pre>"

@@ -1,7 +1,7 @@
-"""How long each notebook of the course is, and the table of them in README.md.
+"""How long each notebook of the course is, and the pages that are made from the notebooks.
 
     measure(path).minutes            # words / 200, one for each code cell, and 8 for each exercise
-    python scripts/cards.py          # writes the table
+    python scripts/cards.py          # writes the table of README.md and docs/index.md, and docs/summary.md
 
 Code cells of folded answers, and the one for Colab, are not counted: nobody has to read them.
 """
@@ -53,12 +53,32 @@ def question(path: Path) -> str:
     return title.rpartition("· ")[2]
 
 
-def overview() -> str:
-    """The course as a Markdown table: one row per notebook of the core; those that go deeper follow as a list."""
+def answer(path: Path) -> str:
+    """The sentences in which a notebook answers its question: the quotation under the heading "The answer"."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        found = re.search(r"^## The answer\n+((?:>.*\n?)+)", cell.source, re.MULTILINE)
+        if found:
+            return re.sub(r"^> ?", "", found[1], flags=re.MULTILINE).strip()
+    raise ValueError(f"{path} must have a quotation under a heading 'The answer'")
+
+
+def summary() -> str:
+    """The question and the answer of each notebook of the core, in Markdown."""
+    parts = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        parts.append(f"**[{question(path)}](../notebooks/{path.name})** {answer(path)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def overview(above: str = "") -> str:
+    """The course as a Markdown table: one row per notebook of the core; those that go deeper follow as a list.
+
+    above: the way from the page with the table to the top, such as "../".
+    """
     lines = ["| notebook | minutes | exercises |", "|---|---:|---:|"]
     deeper = []
     for path in notebooks.course(ROOT / "notebooks"):
-        link = path.relative_to(ROOT).as_posix()
+        link = above + path.relative_to(ROOT).as_posix()
         if path.parent.name == "deeper":
             deeper.append(f"[{path.stem.replace('_', ' ')}]({link})")
         else:
@@ -67,5 +87,13 @@ def overview() -> str:
     return "\n".join([*lines, "", f"Some questions go deeper, one notebook each: {', '.join(deeper)}."]) + "\n"
 
 
+def pages() -> dict[Path, str]:
+    """The pages that show what is made here, with it made anew."""
+    docs = ROOT / "docs"
+    made = {README: overview(), docs / "index.md": overview("../"), docs / "summary.md": summary()}
+    return {path: files.between(path, BEGIN, END, text) for path, text in made.items()}
+
+
 if __name__ == "__main__":
-    files.write(README, files.between(README, BEGIN, END, overview()).encode())
+    for path, text in pages().items():
+        files.write(path, text.encode())

@@ -25,6 +25,7 @@ from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of, check_whole
 from inception_lab.data import datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
+from inception_lab.data.images import printable
 from inception_lab.data.pictures import Source, fit, normalize, photograph
 from inception_lab.evaluation.predictions import Predictions
 from inception_lab.evaluation.published import wordnet_numbers
@@ -85,9 +86,7 @@ def predict(
     done = len(parts[0][1])
     if done < len(images):
         file.write(parts)  # now, so that a folder that cannot be written to is told before any work
-        if recipe.precision == "16-mixed" and not has_cuda(accelerator):
-            recipe = replace(recipe, precision="32-true")
-        fabric = make_fabric(recipe, accelerator, devices=1)
+        fabric = fabric_for(recipe, accelerator)
         rest = Subset(images, range(done, len(images)))
         to_do = Data(rest, rest, about["classes"], about["mean"], about["std"])
         name = f"{Path(run).name}, {'whole images' if crops is None else f'{crops} crops'}"
@@ -119,12 +118,19 @@ def guess(run: str | Path, photographs: Source | Iterable[Source], top: int = 5)
         classes, logits = google.categories, lambda source: google.network(google.preprocess(source))
     else:
         model, about = load_model(find_run(run, "run", "googlenet"))
-        classes, logits = about["classes"], partial(logits_of, model, about, make_fabric(about["recipe"], devices=1))
+        classes, logits = about["classes"], partial(logits_of, model, about, fabric_for(about["recipe"]))
     rows = []
     for number, source in enumerate(photographs):
-        name = str(source) if isinstance(source, str | Path) else number
+        name = printable(source) if isinstance(source, str | Path) else number
         rows += [(name, *one) for one in most_probable(logits(source), classes, min(top, len(classes)))]
     return pd.DataFrame(rows, columns=["photograph", "class", "probability"])
+
+
+def fabric_for(recipe: Recipe, accelerator: str = "auto") -> Fabric:
+    """Fabric for one device in the recipe's precision; in single precision where "16-mixed" has no CUDA GPU."""
+    if recipe.precision == "16-mixed" and not has_cuda(accelerator):
+        recipe = replace(recipe, precision="32-true")
+    return make_fabric(recipe, accelerator, devices=1)
 
 
 def logits_of(model: nn.Module, about: dict, fabric: Fabric, source: Source) -> torch.Tensor:

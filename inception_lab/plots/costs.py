@@ -12,6 +12,7 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, draw_box, panels
 
@@ -180,16 +181,21 @@ def share_of_variance(curves: dict[str, Array], title: str, ax: Axes | None = No
 def roofline(ax: Axes, layers: pd.DataFrame, peak: float, bandwidth: float) -> Axes:
     """Each layer's speed against its work per byte, under the two limits of the machine.
 
-    layers: macs, bytes, seconds and kernel, one row per layer. peak: multiply-accumulates a
+    layers: macs, bytes, seconds and kernel, one row per layer. peak: multiply-accumulates per
     second. bandwidth: bytes per second. Returns the axes.
     """
     intensity, speed = layers["macs"] / layers["bytes"], layers["macs"] / layers["seconds"] / 1e9
     reach = np.geomspace(min(intensity.min(), peak / bandwidth) / 2, intensity.max() * 2, 100)
     ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK)
-    colors = dict(zip(sorted(layers["kernel"].unique()), (QUIET, HIGHLIGHT, "#8C6D1F", "#3B6EA8"), strict=False))
-    for kernel, color in colors.items():
-        chosen = layers["kernel"] == kernel
+    colors = {PATH_LABELS[path]: color for path, color in PATHS.items()}
+    for kernel, chosen in layers.groupby("kernel").groups.items():
+        color = colors.get(str(kernel), QUIET)
         ax.scatter(intensity[chosen], speed[chosen], color=color, label=f"{kernel} convolution", s=24)
     ax.set(xscale="log", yscale="log", xlabel="MACs per byte that has to move", ylabel="billion MACs per second")
+    ax.set_title("Speed of each convolution under the limits of the machine")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+    ax.minorticks_off()
     ax.legend()
     return ax

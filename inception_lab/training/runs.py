@@ -12,6 +12,8 @@ replaced as a whole, and what is read is checked against `state`.
 import csv
 import io
 import json
+import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -104,7 +106,8 @@ class RunFolder:
     def release(self) -> None:
         """Let other processes train in the folder."""
         if self.lock.is_locked:
-            (self.path / LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # the drive may be gone
+                (self.path / LOCK).unlink(missing_ok=True)
             self.lock.release()
 
     # --- what is read ---------------------------------------------------------------------------------------
@@ -160,6 +163,12 @@ class RunFolder:
 
     # --- what is written ------------------------------------------------------------------------------------
 
+    def _check_there(self) -> None:
+        """Raise RunError where the folder has vanished, instead of beginning another one in its place."""
+        if not os.path.isfile(self.path / "recipe.json"):
+            advice = "if it is on a drive, connect that again, and go on from the last checkpoint with resume"
+            raise RunError(f"{self.path} has vanished while the run was training: {advice}")
+
     def _write_json(self, name: str, content: dict) -> None:
         write(self.path / name, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
@@ -169,6 +178,7 @@ class RunFolder:
 
     def write_tables(self, epochs: list[Epoch], steps: list[Step]) -> None:
         """Write history.csv, one row per epoch, and steps.csv. Before the first epoch there is no history."""
+        self._check_there()
         for name, rows in (("history.csv", [known(epoch) for epoch in epochs]), ("steps.csv", [*map(vars, steps)])):
             columns = dict.fromkeys(name for row in rows for name in row)  # an epoch on another machine may know less
             text = io.StringIO()
@@ -183,6 +193,7 @@ class RunFolder:
 
         labels: the class names, mean and std that somebody who uses the weights needs, see `state.Labels`.
         """
+        self._check_there()
         about = {"recipe": recipe.to_json(), **{key: json.dumps(value) for key, value in labels.items()}}
         write(self.path / "model.safetensors", tensors.to_bytes(model.state_dict(), about))
         self._write_json("metrics.json", known(metrics))

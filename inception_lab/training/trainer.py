@@ -63,7 +63,7 @@ def train(
     """
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     out = Path("runs") / recipe.name if out is None else Path(out)
-    recipe = complete(recipe, out if resume else None)
+    recipe = complete(recipe, out)
     watchers = [watcher for watcher in (watch, TensorBoard(out) if tensorboard else None) if watcher]
     ready = prepare(recipe, data, skip_broken, accelerator, devices, nodes)
     return Trainer(*ready, out, progress, watchers).fit(resume)
@@ -71,11 +71,11 @@ def train(
 
 def prepare(
     recipe: Recipe | str,
-    data: Data | str | Path | None,
-    skip_broken: bool,
-    accelerator: str,
-    devices: int | str,
-    nodes: int,
+    data: Data | str | Path | None = None,
+    skip_broken: bool = False,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    nodes: int = 1,
 ) -> tuple[Recipe, Data, Fabric]:
     """What a trainer begins with, from arguments of `train`: its processes are running, and its data are open."""
     recipe = complete(recipes.find(recipe) if isinstance(recipe, str) else recipe)
@@ -106,7 +106,7 @@ class Trainer:
         progress: bool = True,
         watchers: Sequence[Watcher] = (),
     ):
-        recipe = complete(recipe)
+        recipe = complete(recipe, folder)
         self.parameters = check_network(recipe, len(data.classes))
         if recipe.mean and (recipe.mean, recipe.std) != (list(data.mean), list(data.std)):
             raise ValueError(f"data must have the recipe's mean and std, {recipe.mean} and {recipe.std}: see open_data")

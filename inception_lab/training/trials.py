@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -26,7 +25,7 @@ from inception_lab.common.checks import RunError, check_whole
 from inception_lab.common.environment import environment
 from inception_lab.common.schema import check_type
 from inception_lab.training import recipes
-from inception_lab.training.batches import Batch, Data, in_order
+from inception_lab.training.batches import Batch, in_order
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.trainer import Trainer, evaluate, loss, prepare
 
@@ -45,14 +44,13 @@ class Estimate:
     classes: int
     epochs: int
     steps_per_epoch: int
-    parameters: int  # trained
+    parameters: int
     memory: dict[str, int]  # what for → bytes, in each process
     peak: int | None  # bytes that a GPU's memory, or without one the whole process, has held at most
     seconds_per_step: float
     seconds_per_evaluation: float
     timed_steps: int
     device: str
-    threads: int
 
     @property
     def hours(self) -> float:
@@ -69,36 +67,26 @@ class Estimate:
             "memory": ", ".join(f"{name} {size / 1e6:,.1f} MB" for name, size in memory.items() if size),
             "step": f"{self.seconds_per_step:.3g} s, a mean of {self.timed_steps}",
             "evaluation": f"{self.seconds_per_evaluation:.3g} s per epoch",
-            "time": f"{self.hours:.2g} hours, as fast as {self.device} was now with {self.threads} threads",
+            "time": f"{self.hours:.2g} hours, if {self.device} stays as fast as it was now",
         }
         return "\n".join(f"{name + ':':12}{line}" for name, line in lines.items())
 
 
-def dry_run(
-    recipe: Recipe | str,
-    *,
-    data: Data | str | Path | None = None,
-    skip_broken: bool = False,
-    accelerator: str = "auto",
-    devices: int | str = "auto",
-    nodes: int = 1,
-) -> Estimate | None:
+def dry_run(recipe: Recipe | str, **options: Any) -> Estimate | None:
     """Open the data of a run, train a few steps of it, and say what all of it will take. Nothing is written.
 
-    The arguments are those of `train`. Steps are timed for at least 5 seconds, after 3 that are not counted; of the
-    validation images, 8 batches are timed. Activations are what one part of a batch keeps for the way back, without
-    compilation. Of several processes, the first has the answer, the others None. Raises ValueError as `train` does.
+    options: data, skip_broken, accelerator, devices and nodes, as in `train`. Steps are timed for about 5 seconds, at
+    least 5 of them, after 3 that do not count; of the validation images, 8 batches are timed. Activations are what one
+    part of a batch keeps for the way back, without compilation. Of several processes, the first has the answer, the
+    others None. Raises ValueError as `train` does.
     """
-    trainer = trial(Trainer, recipe, data, skip_broken, accelerator, devices, nodes)
+    trainer = trial(Trainer, recipe, **options)
     recipe, fabric, batches = trainer.recipe, trainer.fabric, trainer.batches
-    take, done = train_steps(trainer), 0
-    for _ in range(WARM_UP):
-        next(take)
-    start = now(trainer)
-    while done < FEWEST or time.perf_counter() - start < SECONDS:
-        next(take)
-        done += 1
-    per_step = (now(trainer) - start) / done
+    take = train_steps(trainer)
+    seconds_of(trainer, take, WARM_UP - 1)
+    last = seconds_of(trainer, take, 1)
+    steps = fabric.broadcast(max(FEWEST, min(1000, round(SECONDS / last))))  # all processes do as many
+    per_step = seconds_of(trainer, take, steps) / steps
 
     of_all = -(-len(trainer.data.val) // (recipe.batch // recipe.accumulation * fabric.world_size))
     timed, classes = min(EVALUATED, of_all), len(trainer.data.classes)
@@ -120,9 +108,8 @@ def dry_run(
         peak=peak_memory(fabric.device),
         seconds_per_step=per_step,
         seconds_per_evaluation=per_evaluation,
-        timed_steps=done,
-        device=about["device"],
-        threads=about["threads"],
+        timed_steps=steps,
+        device=f"{about['device']} with {about['threads']} threads",
     )
     return estimate if fabric.is_global_zero else None
 
@@ -155,9 +142,7 @@ def lr_range(
     low: float = 1e-5,
     high: float = 1.0,
     steps: int = 100,
-    data: Data | str | Path | None = None,
-    skip_broken: bool = False,
-    accelerator: str = "auto",
+    **options: Any,
 ) -> RateTest:
     """A learning-rate range test: one short training in which the rate rises from `low` to `high`, and its losses.
 
@@ -172,7 +157,7 @@ def lr_range(
     single steps decides.) It is where a search can begin, for this size of batch, and no optimum.
 
     frame: columns step (from 1), learning_rate, loss and smoothed. recipe: its own rate and schedule do not count; in
-    all else the steps are those of its run. data, skip_broken, accelerator: as in `train`, on one device.
+    all else the steps are those of its run. options: data, skip_broken and accelerator, as in `train`.
 
     Raises ValueError unless 0 < low < high and steps is at least 10; RunError where it ends in the first fifth of them.
     """
@@ -183,15 +168,15 @@ def lr_range(
     rates = np.geomspace(low, high, check_whole("steps", steps, 10))
     recipe = recipes.find(recipe) if isinstance(recipe, str) else recipe
     level = replace(recipe, schedule="constant", warmup_epochs=0.0)
-    trainer = trial(RisingTrainer, level, data, skip_broken, accelerator)
+    trainer = trial(RisingTrainer, level, devices=1, **options)
     trainer.rates, mean, rows = rates, 0.0, list[tuple[int, float, float, float]]()
     for (step, rate), _ in zip(enumerate(rates.tolist(), 1), train_steps(trainer), strict=False):
-        loss = torch.stack(trainer.unread).mean().item()
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        value = torch.stack(trainer.unread).mean().item()
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * value
         smoothed = mean / (1 - SMOOTHING**step)
-        if not math.isfinite(loss):
+        if not math.isfinite(value):
             break
-        rows.append((step, rate, loss, smoothed))
+        rows.append((step, rate, value, smoothed))
         if smoothed > 4 * min(row[3] for row in rows):
             break
     if len(rows) < steps / 5:
@@ -242,45 +227,29 @@ class WatchedTrainer(Trainer):
 PARTS = ("data", "augmentation", "forward", "loss", "backward", "metrics", "optimizer", "average")
 
 
-def profile(
-    recipe: Recipe | str,
-    *,
-    steps: int = 10,
-    data: Data | str | Path | None = None,
-    skip_broken: bool = False,
-    accelerator: str = "auto",
-) -> pd.Series:
+def profile(recipe: Recipe | str, *, steps: int = 10, **options: Any) -> pd.Series:
     """Where a step's time goes: part → seconds, as a mean of so many steps, after 3 that do not count.
 
     data: what it took to read the images; augmentation: with moving them to the device and normalizing; loss: with its
     gradient to the logits; metrics: the epoch's mean loss and accuracy; optimizer: with setting the gradients to None.
     The device is waited for after each part, so that on a GPU the parts add up to more than a step takes without.
-    Other arguments, errors: as in `lr_range`.
+    options: data, skip_broken and accelerator, as in `train`. Raises ValueError as that does.
     """
     check_whole("steps", steps)
-    trainer = trial(WatchedTrainer, recipe, data, skip_broken, accelerator)
+    trainer = trial(WatchedTrainer, recipe, devices=1, **options)
     take = train_steps(trainer)
-    for number in range(WARM_UP + steps):
-        if number == WARM_UP:
-            trainer.seconds, trainer.since = dict.fromkeys(PARTS, 0.0), now(trainer)
-        next(take)
+    seconds_of(trainer, take, WARM_UP)
+    trainer.seconds, trainer.since = dict.fromkeys(PARTS, 0.0), now(trainer)
+    seconds_of(trainer, take, steps)
     return pd.Series(trainer.seconds, name="seconds").rename_axis("part") / steps
 
 
 # --- what they share ----------------------------------------------------------------------------------------
 
 
-def trial(
-    kind: type[T],
-    recipe: Recipe | str,
-    data: Data | str | Path | None,
-    skip_broken: bool,
-    accelerator: str,
-    devices: int | str = 1,
-    nodes: int = 1,
-) -> T:
+def trial(kind: type[T], recipe: Recipe | str, **options: Any) -> T:
     """A trainer whose run folder is never made."""
-    return kind(*prepare(recipe, data, skip_broken, accelerator, devices, nodes), os.devnull, progress=False)
+    return kind(*prepare(recipe, **options), os.devnull, progress=False)
 
 
 def train_steps(trainer: Trainer) -> Iterator[None]:
@@ -292,6 +261,14 @@ def train_steps(trainer: Trainer) -> Iterator[None]:
             trainer.train_step(islice(parts, trainer.recipe.accumulation))
             yield
             trainer.unread.clear()
+
+
+def seconds_of(trainer: Trainer, take: Iterator[None], steps: int) -> float:
+    """What so many steps take."""
+    start = now(trainer)
+    for _ in range(steps):
+        next(take)
+    return now(trainer) - start
 
 
 def now(trainer: Trainer) -> float:

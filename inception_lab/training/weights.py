@@ -52,14 +52,13 @@ def initial_model(recipe: Recipe, classes: int, load: bool = True) -> nn.Module:
 def complete(recipe: Recipe, folder: str | Path | None = None) -> Recipe:
     """The recipe with what it leaves open (see `Recipe`, `init`) as the weights have it; another recipe as it is.
 
-    folder: of a run that goes on; it knows, and the weights are not asked. Raises ValueError where there are no such
-    weights, and where the recipe names another network than theirs.
+    folder: of the run. Where it has begun with these weights, it knows all of this, and they are not asked. Raises
+    ValueError where there are no such weights, and where the recipe names another network than theirs.
     """
     if not recipe.init or (recipe.network and recipe.image_size and recipe.mean):
         return recipe
-    if folder is not None and Path(folder, "recipe.json").is_file():
-        known = RunFolder(folder).recipe
-    else:
+    known = RunFolder(folder).recipe if folder and Path(folder, "recipe.json").is_file() else None
+    if known is None or known.stored()["init"].rstrip("/") != recipe.stored()["init"].rstrip("/"):
         model, about = load_init(recipe)
         known = replace(about["recipe"], mean=list(about["mean"]), std=list(about["std"]))
         if recipe.network not in ("", known.network):
@@ -71,7 +70,7 @@ def complete(recipe: Recipe, folder: str | Path | None = None) -> Recipe:
             )
     return replace(
         recipe,
-        network=known.network,
+        network=recipe.network or known.network,
         options=known.options | recipe.options,
         image_size=recipe.image_size or known.image_size,
         mean=recipe.mean or known.mean,
@@ -116,6 +115,7 @@ def load_published(name: str) -> tuple[nn.Module, dict[str, Any]]:
 
 def new_names(recipe: Recipe) -> set[str]:
     """The tensors that begin anew after `init`: what depends on the number of classes, and the auxiliary heads."""
+    recipe = complete(recipe)
     with torch.device("meta"):
         two, three = (zoo.build(recipe.network, n, **recipe.options).state_dict() for n in (2, 3))
     return {name for name, t in two.items() if t.shape != three[name].shape or name.startswith(HEADS)}

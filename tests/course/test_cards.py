@@ -8,17 +8,19 @@ import pytest
 from nbformat import v4
 
 import notebooks
-from inception_lab.common import files
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = sorted((ROOT / "notebooks").glob("*.ipynb"))
 LIMITS = {"words": 2000, "cells": 25, "tables": 6, "minutes": 75}
 
 
-def test_the_readme_shows_the_table():
-    made = files.between(cards.README, cards.BEGIN, cards.END, cards.overview())
-    assert cards.README.read_text(encoding="utf-8") == made, "run python scripts/cards.py"
+def test_the_pages_show_the_table_and_the_answers():
+    for path, text in cards.pages().items():
+        assert path.read_text(encoding="utf-8") == text, "run python scripts/cards.py"
+    made = cards.overview()
     assert all(f"{path.stem[:2]} [{cards.question(path)}](" in made for path in CORE)
+    assert all(f"]({path.relative_to(ROOT).as_posix()})" in made for path in notebooks.course())
+    assert all(cards.answer(path) in cards.summary() and len(cards.answer(path)) > 100 for path in CORE)
 
 
 @pytest.mark.parametrize("path", notebooks.course(), ids=lambda path: path.stem)

@@ -17,17 +17,27 @@ from inception_lab import count
 from inception_lab.models.blocks import Inception, Widths
 
 ROOT = Path(__file__).resolve().parents[2]
+ANSWER = {"tags": ["answer"], "jupyter": {"source_hidden": True, "outputs_hidden": True}}  # as in the notebooks
 WIDTHS = Widths(64, 96, 128, 16, 32, 32)  # of 3a, which the sliders show at first
 
 
 @pytest.fixture
 def lab(tmp_path):
-    """The address of a JupyterLab that serves a notebook with the cell of notebook 03 that has the sliders."""
+    """The address of a JupyterLab that serves two notebooks.
+
+    sliders.ipynb is the cell of notebook 03 that has the sliders; answers.ipynb the answers of notebook 02.
+    """
     notebook = nbformat.read(ROOT / "notebooks" / "03_bottleneck_costs.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "module_cost(" in cell.source and cell.cell_type == "code"]
     notebook.cells, cell.outputs, cell.execution_count = [cell], [], None
     notebook.metadata.pop("widgets", None)
     nbformat.write(notebook, tmp_path / "sliders.ipynb")
+    notebook.cells = [
+        nbformat.v4.new_code_cell("%load_ext inception_lab.exercises\nprint('ready')"),
+        nbformat.v4.new_markdown_cell("What is six times seven?"),
+        nbformat.v4.new_code_cell("%%answer\nprint('forty-' + 'two')", metadata=ANSWER),
+    ]
+    nbformat.write(notebook, tmp_path / "answers.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -47,7 +57,7 @@ def lab(tmp_path):
             except OSError:  # not there yet
                 assert server.poll() is None, log.read_text()
                 time.sleep(0.5)
-        yield f"{address}/lab/tree/sliders.ipynb"
+        yield f"{address}/lab/tree"
     finally:
         server.terminate()
         try:
@@ -61,7 +71,7 @@ def lab(tmp_path):
 def test_a_slider_of_notebook_03_changes_the_macs_on_the_page(browser, lab):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(300_000)  # a busy machine may take minutes to open JupyterLab
-    page.goto(lab)
+    page.goto(f"{lab}/sliders.ipynb")
     row = page.locator("tr", has_text="all MACs")
     for _ in range(12):  # a kernel that has not started yet runs nothing
         page.locator(".jp-CodeCell .cm-content").first.click()
@@ -87,3 +97,35 @@ def test_a_slider_of_notebook_03_changes_the_macs_on_the_page(browser, lab):
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("(old) => document.body.innerText.includes(old)", arg=f"{int(macs()):,}")
     page.close()
+
+
+@pytest.mark.slow
+def test_answers_stay_folded_when_all_cells_are_run(browser, lab):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(300_000)
+    page.goto(f"{lab}/answers.ipynb")
+    page.locator("p", has_text="six times seven").wait_for()
+    summary = page.locator("details summary")
+    for _ in range(12):  # a kernel that has not started yet runs nothing
+        page.locator(".lm-MenuBar-itemLabel", has_text="Run").first.click()
+        page.locator(".lm-Menu-itemLabel", has_text="Run All Cells").first.click()
+        with suppress(PlaywrightTimeout):
+            summary.wait_for(timeout=20_000)
+            break
+    summary.wait_for()
+    answer = page.locator("details pre")
+    assert not answer.is_visible()
+    summary.click()
+    answer.wait_for(state="visible")
+    page.close()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").rglob("[!.]*.ipynb")), ids=lambda path: path.stem)
+def test_every_answer_in_the_notebooks_is_such_a_cell(path):
+    cells = nbformat.read(path, as_version=4).cells
+    answers = [cell for cell in cells if "answer" in cell.metadata.get("tags", [])]
+    assert all(cell.source.startswith("%%answer\n") for cell in answers)
+    loads = [cell.source for cell in cells if "%load_ext inception_lab.exercises" in cell.source]
+    assert len(loads) == bool(answers)
+    shown = [output for cell in answers for output in cell.outputs]
+    assert all(output.get("data", {}).get("text/html", "").startswith("<details>") for output in shown)

@@ -73,6 +73,7 @@ def test_the_site_has_a_page_for_everything(pages):
         "unit-explorer/index.html",
         "unit-gallery/index.html",
         "gpu-runs.html",
+        "watching.html",
     }
     assert names <= pages.keys()
 

@@ -1,6 +1,7 @@
 """What a network says of photographs of any size: as `predict` says it, with names, and broken files by name."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ from inception_lab import hub
 from inception_lab.cli import main
 from inception_lab.data import datasets
 from inception_lab.evaluation import guess, predict, recorded_runs
+from inception_lab.training import Recipe
+from inception_lab.training import tensors as tensor_files
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -59,6 +62,16 @@ def test_one_photograph_of_any_kind_gives_the_same(run, photographs):
             pd.testing.assert_frame_equal(found.iloc[:, 1:], named.iloc[:, 1:])
     with pytest.raises(ValueError, match="top must be a whole number of at least 1, got 0"):
         guess(run, path, top=0)
+
+
+def test_a_run_of_a_gpu_in_half_precision_guesses_on_a_processor(run, photographs, tmp_path):
+    tensors, about = tensor_files.read(run / "model.safetensors")
+    recipe = replace(Recipe.from_json(about["recipe"]), precision="16-mixed")
+    content = tensor_files.to_bytes(tensors, about | {"recipe": recipe.to_json()})
+    (tmp_path / "model.safetensors").write_bytes(content)
+    path = photographs / "a" / "0.png"
+    found, other = (guess(folder, path)["probability"] for folder in (tmp_path, run))
+    assert found.tolist() == pytest.approx(other.tolist(), abs=5e-3)
 
 
 def test_the_published_network_guesses_as_it_does_itself(published_weights, monkeypatch, photographs):

@@ -13,7 +13,7 @@ from materials import WHOLE_SETS
 
 from inception_lab import count
 from inception_lab.common import files
-from inception_lab.evaluation import recorded_runs
+from inception_lab.evaluation import recorded_predictions, recorded_run, recorded_runs
 from inception_lab.evaluation.inference import predict
 from inception_lab.training import load_model
 from inception_lab.training.recipes import Recipe
@@ -73,6 +73,15 @@ def test_a_part_of_the_images_is_classified_as_recorded_within_sampling_error(fo
         share = metrics[f"val_top{k}_error"] / 100
         deviation = math.sqrt(share * (1 - share) / len(p.labels))
         assert abs(p.error(k) / 100 - share) < 4 * deviation + 1 / len(p.labels), (p.error(k), metrics)
+
+
+def test_photographs_get_the_answers_that_were_recorded(request, monkeypatch, tmp_path):
+    """The first two images of each class of Tiny ImageNet: a sharper test than the error, and for the same images."""
+    folder, each = recorded_run("tiny-imagenet-96"), 2
+    p, kept = evaluate(folder, request, monkeypatch, tmp_path, 200 * each), recorded_predictions(folder)
+    recorded = kept.predicted.view(200, -1)[:, :each].flatten()
+    assert p.labels.tolist() == kept.labels.view(200, -1)[:, :each].flatten().tolist()
+    assert (p.predicted == recorded).float().mean() > 0.95  # it was evaluated in bfloat16, with unrounded weights
 
 
 @pytest.mark.slow

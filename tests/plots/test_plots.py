@@ -147,6 +147,12 @@ def test_a_roofline_has_a_point_a_layer_under_two_limits():
     assert np.allclose(points, [(1, 1), (8, 8)])
     x, y = ax.lines[0].get_data()
     assert np.allclose(y, np.minimum(4, x)) and x.min() < 1 and x.max() > 8
+    drawn = [plt.matplotlib.colors.to_hex(collection.get_facecolor()[0]).upper() for collection in ax.collections]
+    assert drawn == [plots.PATHS["one"], plots.PATHS["three"]] and ax.get_title()
+    ax.figure.canvas.draw()
+    for axis, (low, high) in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        shown = [t.get_text() for t in axis.get_ticklabels() if low <= float(t.get_text()) <= high]
+        assert len(shown) >= 3 and all(text in {"0.5", "1", "2", "5", "10", "20"} for text in shown)
 
 
 def test_the_frontier_is_what_no_other_network_beats():
@@ -304,6 +310,24 @@ def test_a_live_plot_changes_one_figure_and_draws_seldom(monkeypatch):
     now[0] += 2
     live(*log(41, 2))
     assert len(shown) == 4 and not plt.get_fignums()
+
+
+def test_a_range_test_is_drawn_with_its_suggestion():
+    rates = np.geomspace(1e-4, 1, 9)
+    frame = pd.DataFrame({"learning_rate": rates, "loss": 1.0, "smoothed": [3, 3, 2, 1, 1, 2, 4, 9, 16]})
+    ax = plots.lr_range(frame, 1e-3)
+    assert ax.get_xscale() == "log" and ax.get_title() == "suggestion (dotted): 0.001"
+    assert ax.get_ylim()[0] < 1 and 3 < ax.get_ylim()[1] < 9 and len(ax.lines) == 3  # the end would hide the rest
+    assert len(plots.lr_range(frame).lines) == 2
+
+
+def test_the_time_of_a_step_is_one_bar_of_parts():
+    parts = pd.Series({"data": 0.001, "forward": 0.2, "backward": 0.4})
+    ax = plots.step_time({"a": parts, "b": parts / 2})
+    assert [bar.get_width() for bar in ax.containers[1]] == pytest.approx([200, 100])
+    assert [bar.get_x() for bar in ax.containers[2]] == pytest.approx([201, 100.5])
+    assert texts(ax) == ["", "", "200", "100", "400", "200"]
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == list(parts.index)
 
 
 LIVE = """

@@ -22,9 +22,19 @@ from inception_lab.data.folders import IMAGENET_MEAN
 from inception_lab.evaluation import predict
 from inception_lab.evaluation.records import record
 from inception_lab.lens import open_run
-from inception_lab.models import zoo
+from inception_lab.models import fast, zoo
 from inception_lab.models.googlenet import Outputs
-from inception_lab.training import RECIPES, Recipe, Trainer, initial_model, learning_rate, load_model, open_data
+from inception_lab.training import (
+    RECIPES,
+    Recipe,
+    Trainer,
+    build_optimizer,
+    initial_model,
+    learning_rate,
+    load_model,
+    make_fabric,
+    open_data,
+)
 from inception_lab.training.weights import complete
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -163,6 +173,14 @@ def test_it_is_train_that_keeps_them_so_in_any_loop(sources):
     assert copy.deepcopy(model).train().conv1.training is False
 
 
+def test_the_fast_twin_of_a_network_with_frozen_stages_is_the_same(sources):
+    model, images = (
+        initial_model(Recipe("x", "", init="shapes-laptop", freeze="inception_4a"), 3),
+        torch.rand(2, 3, 64, 64),
+    )
+    torch.testing.assert_close(fast(model)(images), model.eval()(images), rtol=1e-4, atol=1e-4)
+
+
 def test_what_cannot_be_frozen_is_refused(sources, tmp_path):
     with pytest.raises(ValueError, match="freeze must be one of 'conv1', 'conv2', .*'inception_4a', got 'inception_9'"):
         tiny.quietly(started(sources / "tiny-bn", freeze="inception_9"), tmp_path / "run")
@@ -206,6 +224,14 @@ def test_what_was_loaded_learns_at_its_share_of_the_rate_at_every_step(sources, 
         for name, value in rates.items():
             assert value == pytest.approx(rate if name.startswith(("linear.", "aux1.")) else rate / 4), (number, name)
     assert used[0]["linear.bias"] != used[-1]["linear.bias"]
+
+
+def test_a_loop_of_ones_own_takes_the_recipe_as_it_is(sources):
+    recipe = started(sources / "tiny-bn", loaded_rate=0.1, freeze="conv1")
+    model = initial_model(recipe, 2)
+    rates = {id(p): group["factor"] for group in build_optimizer(recipe, model).param_groups for p in group["params"]}
+    for name, p in model.named_parameters():
+        assert rates.get(id(p)) == (None if name.startswith("conv1") else 1 if name.startswith("linear") else 0.1), name
 
 
 def test_a_rate_of_0_is_a_network_that_only_gets_a_new_classifier(sources, tmp_path):
@@ -329,6 +355,12 @@ def test_a_run_resumes_and_is_read_without_the_weights_that_it_began_with(source
     assert network.size == tiny.SIZE and len(network.classes) == 4
     with pytest.raises(RunError, match="belongs to another recipe: freeze 'conv2', not 'conv1'"):
         tiny.quietly(replace(recipe, freeze="conv2"), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="belongs to another recipe: network 'tiny-lrn', not 'tiny-bn'"):
+        tiny.quietly(replace(recipe, network="tiny-lrn"), tmp_path / "run", resume=True)
+    with pytest.raises(RunError, match="belongs to another recipe: .*init 'tiny-aux/', not 'source/'"):
+        tiny.quietly(started(sources / "tiny-aux"), tmp_path / "run", resume=True)
+    fabric = make_fabric(recipe, "cpu", 1)
+    assert Trainer(recipe, tiny.data(), fabric, tmp_path / "run", progress=False).fit(resume=True)["steps"] == 8
 
 
 def test_a_run_that_has_no_checkpoint_yet_needs_the_weights_and_says_so(sources, tmp_path, monkeypatch):

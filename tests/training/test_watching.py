@@ -1,12 +1,16 @@
 """A run can be watched: its loss by step, in a table that survives as the run does, in a figure and in TensorBoard."""
 
+import errno
 import importlib.util
 import json
 import math
+import os
+import stat
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
@@ -160,6 +164,20 @@ def test_who_watches_is_shown_every_step_and_every_epoch(tmp_path):
     assert seen == [(1, 0), (2, 0), (3, 0), (4, 0), (4, 1), (5, 1), (6, 1), (7, 1), (8, 1), (8, 2)]
 
 
+def test_losses_that_are_read_seldom_are_the_same_rows(tmp_path, monkeypatch):
+    """As on a GPU, which is waited for at every tenth step alone."""
+
+    def after_step(self):
+        if self.step % 3 == 0 or self.step % self.batches.steps == 0:
+            self.read_losses()
+
+    recipe = tiny.recipe(accumulation=2)
+    quietly(recipe, tmp_path / "often")
+    monkeypatch.setattr(Trainer, "after_step", after_step)
+    quietly(recipe, tmp_path / "seldom")
+    assert RunFolder(tmp_path / "seldom").steps == RunFolder(tmp_path / "often").steps
+
+
 def test_training_imports_no_figures():
     code = "import sys, inception_lab.training; sys.exit(bool({'inception_lab.plots', 'tensorboard'} & {*sys.modules}))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -268,7 +286,7 @@ def test_a_dry_run_says_what_the_run_will_be_and_leaves_nothing(tmp_path, monkey
 @pytest.mark.usefixtures("short")
 def test_the_estimate_of_hours_is_of_the_steps_that_were_timed(monkeypatch):
     clock = iter(range(10_000))
-    monkeypatch.setattr(trials, "now", lambda trainer: next(clock))  # each look takes a second
+    monkeypatch.setattr(trials, "now", lambda trainer: next(clock))  # from one look to the next it is a second
     estimate = trials.dry_run(tiny.recipe(batch=4), data=tiny.data(), accelerator="cpu")
     assert estimate.seconds_per_step == 1 / 5
     assert estimate.seconds_per_evaluation == 1 / 8 * 13  # of 13 batches of validation, 8 were timed
@@ -276,7 +294,8 @@ def test_the_estimate_of_hours_is_of_the_steps_that_were_timed(monkeypatch):
 
 def test_activations_are_what_a_network_keeps_for_the_way_back():
     small, large = (
-        trials.activations(trials.trial(Trainer, tiny.recipe(batch=n), tiny.data(), False, "cpu")) for n in (8, 16)
+        trials.activations(trials.trial(Trainer, tiny.recipe(batch=n), data=tiny.data(), accelerator="cpu"))
+        for n in (8, 16)
     )
     assert 1.9 < large / small < 2.1 and large > 16 * 3 * 12 * 12 * 4
 
@@ -290,6 +309,28 @@ def test_the_command_trains_only_when_it_is_no_dry_run(monkeypatch, tmp_path, ca
     out = capsys.readouterr().out
     assert "64 to train on, 50 to test on, 4 classes" in out and "4 per epoch, 20 in all" in out
     assert "hours" in out and not list(tmp_path.iterdir())
+
+
+TWO = """
+import sys
+import tiny
+from inception_lab.training import dry_run
+
+estimate = dry_run(tiny.recipe(), data=tiny.data(augment=tiny.FLIP), accelerator="cpu", devices=2)
+if estimate:
+    print(estimate)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_time_equally_many_steps(tmp_path):
+    (tmp_path / "two.py").write_text(TWO)
+    here = Path(__file__).parents[1]
+    path = {"PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(tmp_path / "two.py")]
+    done = subprocess.run(command, cwd=tmp_path, env=os.environ | path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("4 per epoch, 8 in all") == 1 and len(list(tmp_path.iterdir())) == 1
 
 
 # --- which learning rate ------------------------------------------------------------------------------------
@@ -385,6 +426,18 @@ def test_a_profile_says_which_part_of_a_step_takes_how_long(monkeypatch, tmp_pat
     assert usual.idxmax() in ("forward", "backward")
 
 
+@pytest.mark.usefixtures("short")
+def test_a_recipe_that_begins_with_weights_is_tried_too(tmp_path):
+    quietly(tiny.recipe("tiny-aux", epochs=1), tmp_path / "run")
+    recipe = tiny.recipe("", init=str(tmp_path / "run"), image_size=0, freeze="conv2", loaded_rate=0.1)
+    options = dict(data=tiny.data(), accelerator="cpu")
+    estimate = trials.dry_run(recipe, **options)
+    assert 0 < estimate.memory["gradients"] < 4 * estimate.parameters  # some are frozen, and have none
+    assert lr_range(recipe, steps=10, **options).suggestion > 0
+    assert (profile(recipe, steps=2, **options) > 0).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 # --- half precision with a loss that is scaled ----------------------------------------------------------------
 
 
@@ -441,3 +494,40 @@ def test_a_run_of_a_gpu_with_16_mixed_is_evaluated_on_a_cpu(scaled, tmp_path, mo
     monkeypatch.setattr(inference, "check_classes", lambda *names: None)
     answers = inference.predict(tmp_path / "run", tiny.data().val, progress=False, accelerator="cpu", store=False)
     assert len(answers.labels) == 50
+
+
+# --- drives that come and go --------------------------------------------------------------------------------
+
+
+def test_a_folder_that_vanishes_stops_the_run_and_no_other_is_begun_in_its_place(tmp_path):
+    recipe, out, calls = tiny.recipe(checkpoint_every=1), tmp_path / "drive" / "run", []
+
+    def unplug(images):
+        calls.append(1)
+        if len(calls) == 6:
+            (tmp_path / "drive").rename(tmp_path / "away")
+        return tiny.flip(images)
+
+    with pytest.raises(RunError, match="run has vanished while the run was training: if it is on a drive"):
+        quietly(recipe, out, tiny.data(augment=unplug))
+    assert not (tmp_path / "drive").exists()
+    (tmp_path / "away").rename(tmp_path / "drive")
+    assert quietly(recipe, out, resume=True)["steps"] == 8
+    quietly(recipe, tmp_path / "unbroken")
+    assert (out / "steps.csv").read_bytes() == (tmp_path / "unbroken" / "steps.csv").read_bytes()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_drive_that_cannot_sync_a_folder_will_do_and_one_with_a_fault_will_not(number, tmp_path, monkeypatch):
+    def fsync(descriptor, sync=os.fsync):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if number == errno.EINVAL:
+        files.write(tmp_path / "x", b"1")
+        assert (tmp_path / "x").read_bytes() == b"1"
+    else:
+        with pytest.raises(RunError, match="could not be written"):
+            files.write(tmp_path / "x", b"1")
