@@ -95,8 +95,8 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
             (source / page).parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(for_site(nbformat.read(path, as_version=4)), source / page)
     for page in source.glob("*.md"):
-        text = re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", page.read_text(encoding="utf-8"))
-        page.write_text(links_for_site(text), encoding="utf-8")
+        text = links_for_site(page.read_text(encoding="utf-8"))
+        page.write_text(re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", text), encoding="utf-8")
     write_library(source)
     gallery(source / "extra" / "unit-gallery")
     is_built = (explorer / "index.html").is_file()

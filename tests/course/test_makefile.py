@@ -103,8 +103,8 @@ def test_make_lab_asks_for_the_published_weights_once_and_opens_without_them(ven
         STAND_IN + 'case "$*" in *"pretrained googlenet"*) echo "inception-lab: no network" >&2; exit 2 ;; esac\n'
     )
     assert make(f"VENV={venv}", "TORCH_INDEX=", "lab").count("no network") == 1
-    *_, fetch, lab = calls(venv)
-    assert fetch == FETCH and lab.startswith("-m jupyterlab")
+    *_, fetch, copy, lab = calls(venv)
+    assert fetch == FETCH and copy == "scripts/workspace.py" and lab.startswith("-m jupyterlab")
     make(f"VENV={venv}", "TORCH_INDEX=", "lab")
     assert calls(venv).count(FETCH) == 1
 

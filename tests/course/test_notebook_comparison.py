@@ -122,5 +122,5 @@ def test_each_stored_picture_bears_compression_and_no_red_square(of_the_root, pa
 
 
 def test_the_longest_files_are_there(of_the_root):
-    files = {path.stem for pattern in ("tests/*/test_*.py", "notebooks/*.ipynb") for path in ROOT.glob(pattern)}
+    files = {path.stem for pattern in ("tests/*/test_*.py", "notebooks/**/*.ipynb") for path in ROOT.glob(pattern)}
     assert set(of_the_root.LONGEST) <= files

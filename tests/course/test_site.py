@@ -230,7 +230,8 @@ def test_the_header_leaves_room_for_the_page(site, browser):
     page.set_default_timeout(120_000)
     page.goto(f"file://{site / 'index.html'}")
     tops = "[...document.querySelectorAll('.bd-header .nav-item')].map((e) => e.getBoundingClientRect().top)"
-    assert len(set(page.evaluate(tops))) == 1, "a title in the navigation is too long"
+    lines = page.evaluate(tops)
+    assert max(lines) - min(lines) < 10, "a title in the navigation is too long"  # a menu's may be a pixel off
     assert page.evaluate("document.querySelector('.bd-header').clientHeight") <= 110
     page.close()
 
