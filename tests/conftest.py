@@ -29,6 +29,13 @@ def pytest_collection_modifyitems(items):
             item.add_marker("quick")
 
 
+@pytest.fixture(autouse=True)
+def matplotlib_settings():
+    """What a test sets in Matplotlib, such as the course's style, ends with it."""
+    with matplotlib.rc_context():
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium, driven by Playwright."""

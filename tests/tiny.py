@@ -14,6 +14,7 @@ from inception_lab.models.designs import Design, Row
 from inception_lab.models.googlenet import GoogLeNet
 from inception_lab.training.batches import Data
 from inception_lab.training.recipes import Recipe
+from inception_lab.training.runs import RunFolder
 from inception_lab.training.state import Metrics
 from inception_lab.training.trainer import train
 
@@ -104,3 +105,10 @@ def metrics() -> Metrics:
     return Metrics(
         1.0, 50.0, 10.0, False, parameters=1, epochs=1, steps=1, seconds=1.0, images_per_second=1.0, waiting_percent=0.0
     )
+
+
+def finished(folder, model: torch.nn.Module, recipe: Recipe, labels: dict) -> None:
+    """Make the folder of a finished run that has these weights."""
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(recipe.to_json())
+    RunFolder(folder).finish(model, recipe, labels, metrics())

@@ -20,7 +20,6 @@ from inception_lab.explorer import exploration, measure, page
 from inception_lab.explorer.stages import find_stages
 from inception_lab.lens.connections import expanded_kernel, paths
 from inception_lab.models import zoo
-from inception_lab.training.runs import RunFolder
 
 OPTIONS = dict(length=60, steps=3, size=16, progress=False)
 DEAD = "inception_3a.three:2"
@@ -39,8 +38,7 @@ def make_run(folder: Path, network: str = "tiny-bn", data: str = "stripes") -> P
         model.inception_3a.three.conv.bn.bias.data[2] = -1000
     labels = {"classes": ["red rows", "red columns", "blue rows", "blue <b>columns</b>"]}
     labels |= {"mean": [0.4] * 3, "std": [0.25] * 3}
-    folder.mkdir(parents=True)
-    RunFolder(folder).finish(model, tiny.recipe(network, data=data), labels, tiny.metrics())
+    tiny.finished(folder, model, tiny.recipe(network, data=data), labels)
     return folder
 
 
@@ -422,10 +420,9 @@ def test_a_folder_that_is_no_finished_run_is_refused(tmp_path, capsys):
 
 def test_a_network_without_modules_is_refused(tmp_path):
     model = zoo.build("vgg11", 4)
-    (tmp_path / "run").mkdir()
     labels = {"classes": list("abcd"), "mean": [0.4] * 3, "std": [0.25] * 3}
     recipe = tiny.recipe("vgg11", data="shapes", image_size=224)
-    RunFolder(tmp_path / "run").finish(model, recipe, labels, tiny.metrics())
+    tiny.finished(tmp_path / "run", model, recipe, labels)
     with pytest.raises(ValueError, match="model must be a GoogLeNet"):
         explorer.explore(tmp_path / "run", tmp_path / "page", **OPTIONS)
 

@@ -13,7 +13,6 @@ from inception_lab import explorer, lens
 from inception_lab.explorer import page
 from inception_lab.models import zoo
 from inception_lab.plots import PATHS
-from inception_lab.training.runs import RunFolder
 
 PHONE = {"width": 360, "height": 700}
 
@@ -340,10 +339,9 @@ def wide(tmp_path_factory):
     place = tmp_path_factory.mktemp("wide")
     torch.manual_seed(0)
     model = zoo.build("googlenet-bn-64", 10, aux=False)
-    (place / "run").mkdir()
     labels = {"classes": [str(i) for i in range(10)], "mean": [0.5] * 3, "std": [0.29] * 3}
     recipe = tiny.recipe("googlenet-bn-64", data="shapes", image_size=64, options={"aux": False})
-    RunFolder(place / "run").finish(model, recipe, labels, tiny.metrics())
+    tiny.finished(place / "run", model, recipe, labels)
     with pytest.MonkeyPatch.context() as patch:
         tuning = lens.tuning
         patch.setattr(lens, "tuning", lambda *a, **o: tuning(*a, **o | {"images": 1}))
