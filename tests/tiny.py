@@ -3,16 +3,19 @@
 import csv
 from dataclasses import replace
 from functools import partial
+from itertools import repeat
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
+from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.data import Augmentation
 from inception_lab.models import zoo
 from inception_lab.models.designs import Design, Row
 from inception_lab.models.googlenet import GoogLeNet
-from inception_lab.training.batches import Data
+from inception_lab.training.batches import Batches, Data
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.runs import RunFolder
 from inception_lab.training.state import Metrics
@@ -105,6 +108,30 @@ def metrics() -> Metrics:
     return Metrics(
         1.0, 50.0, 10.0, False, parameters=1, epochs=1, steps=1, seconds=1.0, images_per_second=1.0, waiting_percent=0.0
     )
+
+
+def by_hand(recipe: Recipe, data: Data, average=None, rates=None) -> tuple[torch.nn.Module, list[float]]:
+    """The same training in plain PyTorch: SGD, one loss, batches and random numbers from `Batches`.
+
+    rates: the learning rate of each step, by default the recipe's. average: takes the weights after each step.
+    """
+    seed_all(seed_of(recipe.weights_seed, "weights"))
+    model = zoo.build(recipe.network, CLASSES)
+    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
+    batches, losses = Batches(recipe, data, torch.device("cpu")), []
+    rates = repeat(recipe.learning_rate) if rates is None else iter(rates)
+    for epoch in range(recipe.epochs):
+        for part in batches.epoch(epoch):
+            images, labels = batches.to_device(*part)
+            value = F.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.param_groups[0]["lr"] = next(rates)
+            optimizer.step()
+            losses.append(value.item())
+            if average:
+                average.update(model)
+    return model, losses
 
 
 def finished(folder, model: torch.nn.Module, recipe: Recipe, labels: dict) -> None:

@@ -75,12 +75,10 @@ def own_file(name: str) -> Path:
 def read_study(name_or_path: str | Path) -> pd.DataFrame:
     """The record of a study, one row per run, with the columns and types of StudyRow.
 
-    name_or_path: of STUDIES; "finetuning", which a script records (data/finetuning); or a CSV file that `run_study`
-    wrote. Raises ValueError where there is no such file, RunError where it is broken or of another kind.
+    name_or_path: of STUDIES, or a CSV file that `run_study` wrote. Raises ValueError where there is no such file,
+    RunError where it is broken or of another kind.
     """
     path = shipped_file(str(name_or_path)) if name_or_path in STUDIES else Path(name_or_path)
-    if name_or_path == "finetuning":
-        path = files.recorded("finetuning", "runs.csv")
     if not path.is_file():
         names = ", ".join(map(repr, STUDIES))
         raise ValueError(f"name_or_path must be one of {names} once it has been run, or a file; there is no {path}")

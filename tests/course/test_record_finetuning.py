@@ -73,4 +73,4 @@ def test_what_is_recorded_is_of_the_study():
         pytest.skip("the study has not been recorded yet")
     rows = recorder.rows_of(recorder.STUDY, path)
     assert (rows["classes"] == 10).all() and (rows["val_top1_error"] > 0).all()
-    assert read_study("finetuning").equals(rows)
+    assert read_study(path).equals(rows)

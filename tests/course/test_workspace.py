@@ -139,5 +139,5 @@ def test_answers_to_predictions_are_folded_in_the_stored_notebooks(path):
 
 
 def test_the_folder_is_ignored_and_opened_by_make_lab():
-    assert "/work/" in (ROOT / ".gitignore").read_text().split()
-    assert "/lab/tree/work/00_welcome.ipynb" in (ROOT / "Makefile").read_text()
+    assert f"/{workspace.WORK}/" in (ROOT / ".gitignore").read_text().split()
+    assert f"/lab/tree/{workspace.WORK}/00_welcome.ipynb" in (ROOT / "Makefile").read_text()

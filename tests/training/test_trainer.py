@@ -16,7 +16,6 @@ from torch.nn import functional as F
 
 from inception_lab import build
 from inception_lab.common.checks import RunError
-from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.data import Augmentation
 from inception_lab.data.pictures import normalize
 from inception_lab.models.googlenet import Outputs
@@ -181,29 +180,10 @@ def test_a_batch_that_cannot_be_shared_is_refused(recipe, processes, message):
 # --- the loop -----------------------------------------------------------------------------------------------
 
 
-def by_hand(recipe, data, average=None):
-    """The same training in plain PyTorch: SGD, one loss, batches and random numbers from `Batches`."""
-    seed_all(seed_of(recipe.weights_seed, "weights"))
-    model = build(recipe.network, 4)
-    optimizer = torch.optim.SGD(model.parameters(), lr=recipe.learning_rate, momentum=0.9)
-    batches, losses = Batches(recipe, data, CPU), []
-    for epoch in range(recipe.epochs):
-        for part in batches.epoch(epoch):
-            images, labels = batches.to_device(*part)
-            value = F.cross_entropy(model(images), labels)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.step()
-            losses.append(value.item())
-            if average:
-                average.update(model)
-    return model, losses
-
-
 def test_the_loop_is_plain_pytorch(tmp_path):
     recipe, data = tiny.recipe("tiny-bn"), tiny.data()
     metrics = quietly(recipe, tmp_path / "run", data)
-    model, losses = by_hand(recipe, data)
+    model, losses = tiny.by_hand(recipe, data)
     trained = weights(tmp_path / "run")
     for name, tensor in model.state_dict().items():
         assert torch.allclose(tensor, trained[name], rtol=1e-4, atol=1e-6), name
@@ -226,7 +206,7 @@ def test_averaged_weights_are_evaluated_and_kept(tmp_path):
     recipe, data = tiny.recipe("tiny-bn", averaging="polyak"), tiny.data()
     metrics = quietly(recipe, tmp_path / "run", data)
     average = Average(recipe, build("tiny-bn", 4))
-    by_hand(recipe, data, average)
+    tiny.by_hand(recipe, data, average)
     trained = weights(tmp_path / "run")
     for name, tensor in average.model.state_dict().items():
         assert torch.allclose(tensor, trained[name], rtol=1e-4, atol=1e-6), name

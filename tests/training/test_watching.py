@@ -19,19 +19,14 @@ import tiny
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
-from test_trainer import by_hand
 from tiny import history, quietly
-from torch.nn import functional as F
 
-from inception_lab import build
 from inception_lab.cli import main
 from inception_lab.common import files
 from inception_lab.common.checks import RunError
-from inception_lab.common.seeds import seed_all, seed_of
 from inception_lab.evaluation import inference, records
 from inception_lab.training import checkpoints, lr_range, profile, recipes, trainer, trials
 from inception_lab.training import tensors as tensor_files
-from inception_lab.training.batches import Batches
 from inception_lab.training.optimization import learning_rate
 from inception_lab.training.progress import Steps, TensorBoard
 from inception_lab.training.runs import RunFolder
@@ -75,7 +70,7 @@ def test_every_step_has_its_loss_and_its_learning_rate(tmp_path):
         assert sum(losses) / 4 == pytest.approx(row["train_loss"], rel=1e-6)
     constant = tiny.recipe()
     quietly(constant, tmp_path / "constant")
-    _, losses = by_hand(constant, tiny.data())
+    _, losses = tiny.by_hand(constant, tiny.data())
     assert [row.loss for row in RunFolder(tmp_path / "constant").steps] == pytest.approx(losses, rel=1e-4)
 
 
@@ -344,7 +339,7 @@ def test_a_range_test_is_plain_training_with_a_rate_that_rises(settings, tmp_pat
     assert frame["step"].tolist() == list(range(1, 13))
     ratios = frame["learning_rate"] / frame["learning_rate"].shift()
     assert frame["learning_rate"][0] == 1e-4 and ratios[1:].tolist() == pytest.approx([100 ** (1 / 11)] * 11)
-    losses = by_rates(replace(recipe, accumulation=1), data, frame["learning_rate"])
+    _, losses = tiny.by_hand(replace(recipe, accumulation=1), data, rates=frame["learning_rate"])
     assert frame["loss"].tolist() == pytest.approx(losses, rel=1e-4)
     weights = [0.9**k for k in range(12)]  # a mean of the losses in which each counts for 0.9 of the next
     for n in range(1, 13):
@@ -353,24 +348,6 @@ def test_a_range_test_is_plain_training_with_a_rate_that_rises(settings, tmp_pat
     lowest = frame["smoothed"][1:].idxmin()  # without the first tenth
     assert suggestion == pytest.approx(frame["learning_rate"][lowest] / 10)
     assert not list(tmp_path.iterdir())
-
-
-def by_rates(recipe, data, rates):
-    """Losses of SGD with momentum in plain PyTorch, with one rate per step."""
-    seed_all(seed_of(recipe.weights_seed, "weights"))
-    model = build(recipe.network, 4)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9)
-    batches, losses, rates = Batches(recipe, data, torch.device("cpu")), [], iter(rates)
-    for epoch in range(recipe.epochs):
-        for part in batches.epoch(epoch):
-            images, labels = batches.to_device(*part)
-            value = F.cross_entropy(model(images), labels)
-            optimizer.zero_grad()
-            value.backward()
-            optimizer.param_groups[0]["lr"] = next(rates)
-            optimizer.step()
-            losses.append(value.item())
-    return losses
 
 
 def test_a_range_test_ends_when_the_loss_diverges_and_suggests_less():
