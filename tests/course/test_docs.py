@@ -1,5 +1,6 @@
 """The commands in docs/ are commands of this library, and do what the pages say, here at the smallest scale."""
 
+import contextlib
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import tomllib
 from pathlib import Path
 
 import bench
+import killing
 import pandas as pd
 import pytest
 import torch
@@ -162,18 +164,23 @@ def assert_trained_by_two(run, outputs):
     assert all(f"top-1 error {metrics['val_top1_error']:.2f} %" in output for output in outputs)
 
 
+def given_again(place, words):
+    os.chdir(place)
+    with open(f"{os.environ['RANK']}.txt", "w") as file, contextlib.redirect_stdout(file):
+        assert cli.main(words) == 0
+
+
 @pytest.mark.slow
 def test_the_documented_torchrun_line_trains_with_two_processes(place):
     """And given again, it finds a finished run."""
     (words,) = [w for w in commands(ROOT / "docs" / "scaling.md", "torchrun") if "--standalone" in w]
     draw(place / "imagenet", 1, 1, 224)
-    command, outputs = [sys.executable, "-m", "torch.distributed.run", *adapted(words, place)[1:]], []
-    for _ in range(2):
-        process = started(command)
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 0, err
-        outputs.append(out)
-    assert_trained_by_two(place / "runs" / "imagenet-2014", outputs)
+    process = started([sys.executable, "-m", "torch.distributed.run", *adapted(words, place)[1:]])
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    killing.run_two(given_again, place, adapted(words[words.index("train") :], place))
+    again = [(place / f"{rank}.txt").read_text() for rank in (0, 1)]
+    assert_trained_by_two(place / "runs" / "imagenet-2014", [out, *again])
 
 
 @pytest.mark.slow
