@@ -185,6 +185,7 @@ const $ = (id) => document.getElementById(`live-${id}`);
 const short = (module) => module.replace("inception_", "");
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const signed = (value) => `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+const SMALL = 96; // pixels of small pictures
 const MORE = [213, 94, 0], LESS = [0, 114, 178]; // what speaks for a class, and against it: Okabe and Ito's
 
 function element(kind, attributes = {}, ...children) {
@@ -196,30 +197,33 @@ function element(kind, attributes = {}, ...children) {
 
 const rgb = (color) => [1, 3, 5].map((i) => parseInt(color.slice(i, i + 2), 16));
 
-/** Paint what the network sees, in gray or in color, and over it at each pixel i the color and share that `over` gives. */
-function paint(canvas, seen, over, gray = true) {
-  canvas.width = canvas.height = SIZE;
-  const image = new ImageData(SIZE, SIZE);
-  for (let i = 0; i < SIZE * SIZE; i++) {
-    const [red, green, blue] = seen.subarray(3 * i, 3 * i + 3), mean = 80 + (red + green + blue) / 5;
-    const under = gray ? [mean, mean, mean] : [red, green, blue];
-    const [color, share] = over?.(i) ?? [under, 0];
-    for (let c = 0; c < 3; c++) image.data[4 * i + c] = under[c] * (1 - share) + color[c] * share;
+/**
+ * Paint what the network sees at some size, in gray or in color, and over it at each pixel the color and the share that
+ * `over` gives.
+ */
+function paint(canvas, seen, over, { gray = true, size = SIZE } = {}) {
+  canvas.width = canvas.height = size;
+  const image = new ImageData(size, size);
+  for (let i = 0; i < size * size; i++) {
+    const x = Math.floor(((i % size) * SIZE) / size), y = Math.floor((Math.floor(i / size) * SIZE) / size);
+    const at = 3 * (y * SIZE + x), mean = 80 + (seen[at] + seen[at + 1] + seen[at + 2]) / 5;
+    const [color, share] = over?.(i) ?? [MORE, 0];
+    for (let c = 0; c < 3; c++) image.data[4 * i + c] = (gray ? mean : seen[at + c]) * (1 - share) + color[c] * share;
     image.data[4 * i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-/** How to paint a map in a color: nothing at its weakest position, the color alone at its strongest. */
-function glow(map, color) {
-  const low = Math.min(...map.values), range = Math.max(...map.values) - low || 1, large = enlarged(map);
-  return (i) => [color, Math.min(0.9, (large[i] - low) / range)];
+/** Paint a map in a color: nothing at its weakest position, the color alone at its strongest. */
+function glow(canvas, seen, map, color, size = SIZE) {
+  const low = Math.min(...map.values), range = Math.max(...map.values) - low || 1, large = enlarged(map, size);
+  paint(canvas, seen, (i) => [color, Math.min(0.9, (large[i] - low) / range)], { size });
 }
 
-/** How to paint a class activation map: orange for the class, blue against it. */
-function forAndAgainst(map) {
+/** Paint a class activation map: orange for the class, blue against it. */
+function forAndAgainst(canvas, seen, map) {
   const large = enlarged(map), most = map.values.reduce((a, b) => Math.max(a, Math.abs(b)), 0) || 1;
-  return (i) => [large[i] > 0 ? MORE : LESS, Math.min(0.75, (0.75 * Math.abs(large[i])) / most)];
+  paint(canvas, seen, (i) => [large[i] > 0 ? MORE : LESS, (0.75 * Math.abs(large[i])) / most]);
 }
 
 // --- the page ----------------------------------------------------------------------------------------------------
@@ -254,9 +258,9 @@ async function update() {
   busy = false;
 }
 
-/** Show another picture. */
+/** Show another picture; the class whose map is shown stays while a camera runs. */
 function see(picture) {
-  Object.assign(state, { seen: view(picture), before: null, target: null, alone: {} });
+  Object.assign(state, { seen: view(picture), before: null, target: stream && state.target, alone: {} });
   stop = true;
   return update();
 }
@@ -296,9 +300,10 @@ function showClasses() {
 }
 
 function showPicture() {
-  const map = $("cam").checked && forAndAgainst(classMap(state.after, target()));
-  paint($("picture"), state.seen, map, Boolean(map));
-  const shown = map ? ` and the class activation map of ${facts.classes[target()]}` : "";
+  const withMap = $("cam").checked;
+  if (withMap) forAndAgainst($("picture"), state.seen, classMap(state.after, target()));
+  else paint($("picture"), state.seen, null, { gray: false });
+  const shown = withMap ? ` and the class activation map of ${facts.classes[target()]}` : "";
   $("picture").setAttribute("aria-label", `What the network sees${shown}`);
 }
 
@@ -322,7 +327,7 @@ function showModules() {
     const tile = $(`module-${module}`);
     const canvases = [...tile.querySelectorAll("canvas")];
     pathsOf(module).forEach((path, i) => {
-      paint(canvases[i], state.seen, glow(strength(state.after[module], path.first, path.width), path.color));
+      glow(canvases[i], state.seen, strength(state.after[module], path.first, path.width), path.color, SMALL);
       canvases[i].classList.toggle("off", state.off.has(path.name));
     });
   }
@@ -334,7 +339,7 @@ function showPaths() {
   const focused = document.activeElement?.closest("#live-paths") && document.activeElement.dataset.path;
   $("paths").replaceChildren(...pathsOf(state.module).map((path) => {
     const canvas = element("canvas", { role: "img", "aria-label": `Where the ${path.label} path answers` });
-    paint(canvas, state.seen, glow(strength(output, path.first, path.width), path.color));
+    glow(canvas, state.seen, strength(output, path.first, path.width), path.color);
     const box = element("input", { type: "checkbox", checked: !state.off.has(path.name), "data-path": path.name });
     box.addEventListener("change", () => toggle(path.name));
     const peaks = Array.from({ length: path.width }, (_, i) => Math.max(...channel(output, path.first + i).values));
@@ -348,7 +353,7 @@ function showPaths() {
 
 function showUnit(path, unit, peak, output) {
   const canvas = element("canvas", { role: "img", "aria-label": `Where unit ${unit} answers` });
-  paint(canvas, state.seen, glow(channel(output, path.first + unit), path.color));
+  glow(canvas, state.seen, channel(output, path.first + unit), path.color, SMALL);
   const text = `${unit}, peak ${peak.toPrecision(3)}`;
   if (!facts.units) return element("li", {}, canvas, element("span", {}, text));
   const href = `${facts.units}/index.html#${path.name}:${unit}`, picture = fromGallery(path.first + unit);
@@ -378,19 +383,20 @@ function toggle(name) {
 
 /** Send the picture through once for each path, with that path alone switched off. */
 async function switchEach() {
+  stopCamera();
   if (busy) return;
   busy = true;
   stop = false;
-  const pixels = normalized(state.seen), first = guess(state.before), base = state.before.logits.data[first];
   $("all").disabled = true;
-  for (const [module] of facts.modules)
-    for (const { name } of pathsOf(module)) {
-      if (stop) break; // another picture is there
-      state.alone[name] = (await forward(pixels, without(new Set([name])))).logits.data[first] - base;
-      showTable();
-      await new Promise(requestAnimationFrame);
-    }
-  if (stop) state.alone = {};
+  const pixels = normalized(state.seen), first = guess(state.before), base = state.before.logits.data[first];
+  for (const { name } of facts.modules.flatMap(([module]) => pathsOf(module))) {
+    const { logits } = await forward(pixels, without(new Set([name])));
+    if (stop) break; // another picture is there
+    state.alone[name] = logits.data[first] - base;
+    showTable();
+    await new Promise(requestAnimationFrame);
+    if (stop) break;
+  }
   $("all").disabled = false;
   busy = false;
   if (again) update();
