@@ -48,7 +48,7 @@ COMPUTE = """async ([address, off]) => {
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802: the name that the server calls
+    def do_GET(self):
         if self.path != "/favicon.ico":
             return super().do_GET()
         self.send_response(204)
