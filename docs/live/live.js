@@ -414,7 +414,7 @@ function showTable() {
       const share = Math.abs(change ?? 0) / most, color = change < 0 ? LESS : MORE;
       const button = element("button", { type: "button", "aria-pressed": String(!on), "data-path": name,
         "aria-label": `${pathName(name)}, ${on ? "on" : "off"}${change === undefined ? "" : `, without it the logit changes by ${signed(change)}`}`,
-        style: `background:rgb(${color} / ${share * 0.6})` }, on ? (change === undefined ? "on" : signed(change)) : "off");
+        style: `--color:rgba(${color},${(0.5 * share).toFixed(2)})` }, on ? (change === undefined ? "on" : signed(change)) : "off");
       button.addEventListener("click", () => toggle(name));
       return element("td", {}, button);
     })));
