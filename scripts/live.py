@@ -65,7 +65,7 @@ def write(source: Path, explorer: Path, runtime: str = "wasm") -> None:
     files.write(out / "network.onnx", graph)
     for name in PHOTOGRAPHS:
         picture = io.BytesIO()
-        Image.fromarray(getattr(data, name)()).save(picture, "WebP", quality=90)
+        Image.fromarray(getattr(data, name)()).save(picture, "WebP", lossless=True)
         files.write(out / f"{name}.webp", picture.getvalue())
     for name, content in scripts.items():
         files.write(out / name, content)

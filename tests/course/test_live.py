@@ -197,8 +197,8 @@ def test_the_page_is_used_with_the_keyboard(visit, published):
     page = visit(site)
     ((guess, probability),) = network.guess(skimage.data.chelsea(), top=1)
     first = page.locator("#live-classes label").first
-    assert guess in first.inner_text()  # the page starts with a lossy copy of it
-    assert float(first.locator("b").inner_text().removesuffix(" %")) == pytest.approx(100 * probability, abs=5)
+    assert guess in first.inner_text()
+    assert float(first.locator("b").inner_text().removesuffix(" %")) == pytest.approx(100 * probability, abs=0.1)
 
     page.locator("#live-modules input:checked").focus()
     page.keyboard.press("ArrowRight")
