@@ -85,8 +85,8 @@ def html_of(name, state):
         yield from html_of(child.removeprefix("IPY_MODEL_"), state)
 
 
-def assemble(source: Path, explorer: Path = EXPLORER, live: str = "off") -> None:
-    """Put the source of the site together in a folder, from nothing. live: see `add_network`."""
+def assemble(source: Path, explorer: Path = EXPLORER) -> None:
+    """Put the source of the site together in a folder, from nothing."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("slides", "__pycache__"))
     with tempfile.TemporaryDirectory() as course:
@@ -105,7 +105,6 @@ def assemble(source: Path, explorer: Path = EXPLORER, live: str = "off") -> None
     if is_built:
         shutil.copytree(explorer, source / "extra" / "unit-explorer")
     (source / "unit-explorer.md").write_text(EXPLORER_PAGE + TRAINED * is_built, encoding="utf-8")
-    add_network(source, explorer, live)
 
 
 def add_network(source: Path, explorer: Path, live: str) -> None:
@@ -118,7 +117,7 @@ def add_network(source: Path, explorer: Path, live: str) -> None:
             return
     except DataError as error:
         print(f"{error}. The page live.html goes without its network; LIVE=off does not ask for it")
-    (source / "live" / "page.html").write_text(NO_NETWORK, encoding="utf-8")
+    files.write(source / "live" / "page.html", NO_NETWORK.encode())
 
 
 def write_library(source: Path) -> None:
@@ -139,7 +138,8 @@ def write_library(source: Path) -> None:
 def build(place: Path = BUILD, explorer: Path = EXPLORER, live: str = "off") -> int:
     """Build the pages into `place`/html, `live` as `add_network` takes it. A warning fails. Returns Sphinx's status."""
     files.check_out(place, "place", folder=True)
-    assemble(place / "source", explorer, live)
+    assemble(place / "source", explorer)
+    add_network(place / "source", explorer, live)
     options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(place / "doctrees")]
     with files.new_folder(place / "html") as html:  # killed meanwhile, the older pages are still there
         return sphinx_build([*options, str(place / "source"), str(html)])

@@ -19,6 +19,7 @@ async function open() {
   for (const kind of gpu ? ["webgpu", "wasm"] : ["wasm"]) {
     try {
       const ort = await import(kind === "webgpu" ? "./ort.jspi.min.mjs" : "./ort.wasm.min.mjs");
+      ort.env.logLevel = "error";
       ort.env.wasm.wasmPaths = HERE.href;
       ort.env.wasm.numThreads = self.crossOriginIsolated ? navigator.hardwareConcurrency : 1;
       const network = new URL("network.onnx", HERE).href;

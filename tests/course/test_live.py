@@ -268,7 +268,6 @@ def test_on_a_disk_the_page_says_how_to_serve_it(tmp_path, browser):
 
 
 def test_a_site_without_the_network_says_so(tmp_path, monkeypatch, capsys):
-    (tmp_path / "live").mkdir()
     script.add_network(tmp_path, tmp_path, "off")
     assert "built without the network" in (tmp_path / "live" / "page.html").read_text(encoding="utf-8")
     monkeypatch.setattr(live, "ROOT", tmp_path)

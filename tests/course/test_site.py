@@ -133,10 +133,10 @@ def test_the_library_is_described(site):
 
 def test_a_formula_that_is_not_understood_fails_the_build(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        script, "assemble", lambda source, *_: small_source(source, r"# A page" + "\n\n$\\nosuch{x}$\n")
+        script, "assemble", lambda source, explorer: small_source(source, r"# A page" + "\n\n$\\nosuch{x}$\n")
     )
     assert script.build(tmp_path) != 0
-    monkeypatch.setattr(script, "assemble", lambda source, *_: small_source(source, "# A page\n\n$x^2$\n"))
+    monkeypatch.setattr(script, "assemble", lambda source, explorer: small_source(source, "# A page\n\n$x^2$\n"))
     assert script.build(tmp_path) == 0
 
 
