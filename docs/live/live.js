@@ -16,7 +16,8 @@ const UNITS = facts.modules.flatMap(([, paths]) => paths).reduce((sum, [, width]
 /** ONNX Runtime and the network in it: on the GPU where the site and the browser have what that takes. */
 async function open() {
   const gpu = facts.webgpu && "Suspending" in WebAssembly && (await navigator.gpu?.requestAdapter());
-  for (const kind of gpu ? ["webgpu", "wasm"] : ["wasm"]) {
+  const isReal = gpu && !gpu.info?.isFallbackAdapter; // one that the processor plays is a hundred times slower
+  for (const kind of isReal ? ["webgpu", "wasm"] : ["wasm"]) {
     try {
       const ort = await import(kind === "webgpu" ? "./ort.jspi.min.mjs" : "./ort.wasm.min.mjs");
       ort.env.logLevel = "error";
