@@ -289,7 +289,7 @@ function showClasses() {
   $("classes").replaceChildren(...largest(after, 5).map((index) => {
     const radio = element("input", { type: "radio", name: "live-class", value: index, checked: index === target() });
     radio.addEventListener("change", () => { state.target = index; showPicture(); });
-    const bar = element("span", { class: "bar", style: `--now:${100 * after[index]}%;--before:${100 * before[index]}%` });
+    const bar = element("span", { class: state.off.size ? "bar was" : "bar", style: `--now:${100 * after[index]}%;--before:${100 * before[index]}%` });
     const was = state.off.size ? [element("small", {}, `was ${percent(before[index])}`)] : [];
     return element("label", {}, radio, element("span", {}, facts.classes[index]), element("b", {}, percent(after[index])), bar, ...was);
   }));
