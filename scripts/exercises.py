@@ -269,6 +269,23 @@ def check(path: Path) -> int:
     return missing
 
 
+def check_all(paths: list[Path]) -> int:
+    """`check` for each notebook. Returns the exit status: 1 if an answer is not right yet, 2 if one is no notebook."""
+    if not paths:
+        print(usage(), file=sys.stderr)
+        return 2
+    status = 0
+    for path in paths:
+        if len(paths) > 1:
+            print(path, flush=True)
+        try:
+            status = max(status, min(check(path), 1))
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            status = 2
+    return status
+
+
 def report(folder: Path, place: Path) -> int:
     """Grade the notebooks of a class, and write what came out to `place`. Returns how many notebooks could be graded.
 
@@ -343,19 +360,7 @@ def main(arguments=None) -> int:
     if options.command == "course":
         print(f"{len(write_course(options.place))} assignments in {options.place}/source")
         return 0
-    if not options.notebooks:
-        print(usage(), file=sys.stderr)
-        return 2
-    status = 0
-    for path in options.notebooks:
-        if len(options.notebooks) > 1:
-            print(path, flush=True)
-        try:
-            status = max(status, min(check(path), 1))
-        except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
-            status = 2
-    return status
+    return check_all(options.notebooks)
 
 
 if __name__ == "__main__":
