@@ -89,7 +89,7 @@ def test_the_first_run_shows_an_address_and_in_the_browser_the_course_alone(brow
     host = address.partition("/lab")[0]
     assert not [url for url in elsewhere if not url.startswith((host, "data:", "blob:"))]
     # One banner with the address last, also when kernels have started.
-    lines = first_run.read_text().split("\n\n")
+    lines = first_run.read_text().strip().split("\n\n")
     assert lines[-1].strip() == address, first_run.read_text()
     assert str(course / "work") in lines[-2] and "Ctrl-C" in lines[-2]
     page.close()
