@@ -37,7 +37,7 @@ GRADE   := $(VENV)/.installed-grade
 DOCS    := $(VENV)/.installed-docs
 TESTS   := $(VENV)/.installed-test
 
-.PHONY: help lab test quick course save site slides check report exercises gradebook bench lint format constraints clean
+.PHONY: help lab test quick course save site slides check report exercises gradebook bundle bench lint format constraints clean
 .NOTPARALLEL: # two installations into one environment would disturb each other
 
 help: ## list these commands
@@ -76,6 +76,9 @@ exercises: $(GRADE) ## for teachers: write the students' notebooks anew; does no
 
 gradebook: $(GRADE) ## write a course folder for nbgrader to build/course
 	@$(RUN) scripts/exercises.py course build/course
+
+bundle: $(COURSE) ## write one archive for a room without a network, build/inception-lab-bundle.zip (OPTIONS="--wheels FOLDER")
+	@$(RUN) scripts/bundle.py --torch-index "$(TORCH_INDEX)" $(OPTIONS)
 
 bench: $(COURSE) ## time GoogLeNet here and in torchvision (OPTIONS="--device cuda")
 	@$(RUN) benchmarks/bench.py $(OPTIONS)

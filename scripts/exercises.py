@@ -45,7 +45,9 @@ the whole notebook, save it, and in a terminal, in the folder of the course:
 
 ```sh
 make check NOTEBOOK=exercises/{name}.ipynb
-```"""
+```
+
+or, where there is no make, `inception-lab check exercises/{name}.ipynb`."""
 FIRST = f"""\
 import math
 
@@ -337,6 +339,9 @@ def page(student: str, rows: list[tuple]) -> str:
 def usage() -> str:
     paths = sorted(WORK.glob("*_exercises.ipynb")) or sorted(EXERCISES.glob("*.ipynb"))
     lines = [f"  make check NOTEBOOK={path.parent.name}/{path.name}" for path in paths]
+    lines.append(
+        "Without make, the first is: " + lines[0].strip().replace("make check NOTEBOOK=", "inception-lab check ")
+    )
     return "\n".join(["To grade the answers in a notebook, call one of these in the folder of the course:", *lines])
 
 

@@ -1,7 +1,5 @@
 """What the commands of the Makefile install, and from where. Python and the indexes are stand-ins on this machine."""
 
-import base64
-import hashlib
 import http.server
 import os
 import re
@@ -11,10 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
+from wheels import write_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="the Makefile asks PyTorch's index on Linux only")
@@ -69,6 +67,7 @@ def installed(venv):
         ("course", [""]),
         ("save", [""]),
         ("bench", [""]),
+        ("bundle", [""]),
         ("site", ["", "docs"]),
         ("slides", ["", "docs"]),
         ("exercises", ["", "grade"]),
@@ -160,24 +159,6 @@ class Index(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-def wheel(folder, name, version):
-    """A wheel with one empty module, in the folder of a simple index."""
-    about, place = f"{name}-{version}.dist-info", folder / name
-    place.mkdir(parents=True, exist_ok=True)
-    files = {
-        f"{name}.py": "",
-        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: no-such\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text)}\n"
-    with zipfile.ZipFile(place / f"{name}-{version}-py3-none-any.whl", "w") as file:
-        for path, text in (files | {f"{about}/RECORD": f"{record}{about}/RECORD,,\n"}).items():
-            file.writestr(path, text)
-
-
 def wanted(name):
     return re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
 
@@ -186,7 +167,7 @@ def wanted(name):
 def index(tmp_path):
     for name in ("torch", "torchvision"):
         for version in (wanted(name), "99.0"):
-            wheel(tmp_path / "index", name, f"{version}+cpu")
+            write_wheel(tmp_path / "index" / name, name, f"{version}+cpu", requires="no-such")
     with Index(tmp_path / "index") as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
