@@ -12,7 +12,7 @@ import sysconfig
 
 import workspace
 
-from inception_lab.common.checks import RunError
+from inception_lab.common.checks import RunError, check_whole
 
 ROOT = workspace.ROOT
 FIRST = f"/lab/tree/{workspace.WORK}/00_welcome.ipynb"
@@ -35,6 +35,8 @@ Ctrl-C, twice, ends it. The address:
 
 def open_course(offline: bool = False, browser: bool = True, port: int | None = None) -> None:
     """Fetch the weights once, bring work/ up to date, and run JupyterLab until Ctrl-C."""
+    if port is not None:
+        check_whole("port", port, 1, 65535)
     beside = workspace.update()
     if not offline:
         ask_for_weights()

@@ -153,6 +153,13 @@ def test_a_browser_opens_where_it_can(system, variables, opens, monkeypatch):
     assert script.has_display() == opens
 
 
+@pytest.mark.parametrize("port", ["0", "-1", "65536"])
+def test_a_port_that_cannot_be_is_told_before_any_work(port, monkeypatch, capsys):
+    monkeypatch.setattr(script.workspace, "update", pytest.fail)
+    assert cli.main(["lab", "--port", port]) == 2
+    assert f"port must be a whole number from 1 to 65535, got {port}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", ["lab", "check"])
 def test_a_library_without_the_courses_folder_says_what_is_missing(command, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(cli.files, "PACKAGE", tmp_path / "site-packages" / "inception_lab")

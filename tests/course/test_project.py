@@ -261,6 +261,14 @@ def test_readme_is_short():
     assert len(text.split()) <= 900
 
 
+def test_readme_says_how_much_disk_and_memory_is_needed():
+    memory, disk = re.search(r"(\d) GB of memory, (\d) GB of disk", README).groups()
+    assert int(memory) == notebooks.MEMORY  # which `make test` and `make course` hold each notebook to
+    setup = " ".join((ROOT / "docs" / "setup.md").read_text(encoding="utf-8").split())
+    download, installed = re.search(r"downloads (\S+) GB, and `.venv` then holds (\S+) GB", setup).groups()
+    assert float(download) + float(installed) <= int(disk)
+
+
 def test_readme_links_to_files_that_exist():
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
