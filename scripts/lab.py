@@ -38,7 +38,7 @@ def open_course(offline: bool = False, browser: bool = True, port: int | None = 
     if port is not None:
         check_whole("port", port, 1, 65535)
     beside = workspace.update()
-    if not offline:
+    if not offline or PACKED.is_dir():  # those that came along are here, too
         ask_for_weights()
     for name in beside:
         print(f"{workspace.WORK}/{name} is a newer lesson; the one that you worked in is left as it is")
