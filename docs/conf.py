@@ -5,7 +5,7 @@ from pathlib import Path
 
 import inception_lab
 
-sys.path.insert(0, str(Path(__file__).parent))  # for the two extensions beside this file
+sys.path.insert(0, str(Path(__file__).parent))  # for the extensions beside this file
 
 project = "Inception Lab"
 author = "The Inception Lab authors"
@@ -13,7 +13,7 @@ copyright = "The Inception Lab authors. Prose and figures: CC BY 4.0, code: MIT"
 release = inception_lab.__version__
 language = "en"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "docstrings"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "docstrings", "living"]
 html_title = "Inception Lab"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
@@ -34,7 +34,7 @@ html_css_files = ["course.css"]
 html_math_renderer = "mathml"
 
 nb_execution_mode = "off"
-nb_ipywidgets_js = {}  # no script from a network: scripts/build_site.py puts the widgets' HTML in their place
+nb_ipywidgets_js = {}  # no script from a network: living figures bring theirs
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

@@ -33,7 +33,6 @@ import notebooks  # noqa: E402
 from exercises import generate, write_course  # noqa: E402
 
 BUILD, EXPLORER = ROOT / "build" / "site", ROOT / "build" / "explorer"
-STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 LIBRARY = "What each module of `inception_lab` is for. The pages are made from the docstrings."
 EXPLORER_PAGE = """# Unit explorer
@@ -44,12 +43,11 @@ Every unit of a network: what excites it, and what it is wired to.
 """
 TRAINED = '<p><a href="unit-explorer/index.html">A trained network of the course</a></p>\n'
 NO_NETWORK = "<p><em>This copy of the site was built without the network: <code>make site</code> adds it.</em></p>\n"
-WIDGET_NOTE = "<p><em>In JupyterLab, sliders stand here. This is what they show at first.</em></p>"
 
 
 def for_site(notebook):
-    """The notebook as pages show it: widgets as the HTML that they show, code of folded answers folded too."""
-    state = notebook.metadata.pop("widgets", {}).get(STATE, {}).get("state", {})
+    """The notebook as pages show it: widgets that need a kernel left out, code of folded answers folded too."""
+    notebook.metadata.pop("widgets", None)
     for cell in notebooks.answers_to_predictions(notebook.cells):
         cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
         cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {"code_prompt_show": "I have predicted: show it"}
@@ -59,9 +57,8 @@ def for_site(notebook):
         if "colab" in cell.metadata.get("tags", []):  # it is for Colab alone
             cell.metadata["tags"] = ["remove-cell"]
         for output in cell.get("outputs", []):
-            if VIEW in output.get("data", {}):
-                shown = "".join(html_of(output["data"][VIEW]["model_id"], state))
-                output["data"] = {"text/html": WIDGET_NOTE + shown} if shown else {}
+            if VIEW in output.get("data", {}):  # a living figure brings HTML that needs none
+                output["data"] = {kind: shown for kind, shown in output["data"].items() if kind == "text/html"}
         if cell.cell_type == "markdown":
             cell.source = links_for_site(cell.source)
         if cell.cell_type == "code":
@@ -74,15 +71,6 @@ def links_for_site(text: str) -> str:
     text = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
     others = r"(?:data|tests|benchmarks|inception_lab|scripts|[A-Z]+\.md|exercises/README\.md)"
     return re.sub(rf"\[([^\]]+)\]\((?:\.\./)+{others}\b[^)]*\)", r"\1", text)
-
-
-def html_of(name, state):
-    """The HTML that a widget and its children show, in order."""
-    own = state.get(name, {}).get("state", {})
-    if own.get("_model_name") == "HTMLModel":
-        yield own["value"]
-    for child in own.get("children", []):
-        yield from html_of(child.removeprefix("IPY_MODEL_"), state)
 
 
 def assemble(source: Path, explorer: Path = EXPLORER) -> None:

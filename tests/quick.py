@@ -11,6 +11,6 @@ QUICK = {
     "hub": ["test_lucent"],
     "lens": ["test_connections", "test_lens"],
     "models": ["test_blocks"],
-    "plots": ["test_palette", "test_plots", "test_widgets"],
+    "plots": ["test_palette", "test_plots"],
     "training": ["test_gradient_norms", "test_progress", "test_recipes"],
 }

@@ -42,7 +42,7 @@ from inception_lab.plots.training import (
     step_time,
     study,
 )
-from inception_lab.plots.widgets import costs_by_path, module_cost, upload
+from inception_lab.plots.widgets import costs_by_path, living, module_cost, upload
 
 __all__ = [
     "HIGHLIGHT",
@@ -68,6 +68,7 @@ __all__ = [
     "guesses",
     "image_grid",
     "impulse_responses",
+    "living",
     "lr_range",
     "module_cost",
     "object_and_kernels",

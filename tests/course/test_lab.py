@@ -9,12 +9,14 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import lab as script
 import nbformat
 import pytest
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
+from playwright.sync_api import expect
 
 from inception_lab import cli, count, hub
 from inception_lab.common.checks import DataError
@@ -185,7 +187,10 @@ def lab(tmp_path):
     """
     notebook = nbformat.read(ROOT / "notebooks" / "03_bottleneck_costs.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "module_cost(" in cell.source and cell.cell_type == "code"]
-    notebook.cells, cell.outputs, cell.execution_count = [cell], [], None
+    cell.outputs, cell.execution_count = [], None
+    cell.source = cell.source.replace("module_cost(", "panel = module_cost(") + "\npanel"
+    asks = "print(panel.values['three_reduce'], '→ 96')\npanel.values = panel.values | {'three_reduce': 96}"
+    notebook.cells = [cell, nbformat.v4.new_code_cell(asks)]
     notebook.metadata.pop("widgets", None)
     nbformat.write(notebook, tmp_path / "sliders.ipynb")
     notebook.cells = [
@@ -226,31 +231,31 @@ def lab(tmp_path):
 def test_a_slider_of_notebook_03_changes_the_macs_on_the_page(browser, lab):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.set_default_timeout(300_000)  # a busy machine may take minutes to open JupyterLab
+    expect.set_options(timeout=60_000)
     page.goto(f"{lab}/sliders.ipynb")
-    row = page.locator("tr", has_text="all MACs")
+    says = page.locator(".living output")
     for _ in range(12):  # a kernel that has not started yet runs nothing
         page.locator(".jp-CodeCell .cm-content").first.click()
         page.keyboard.press("Control+Enter")
         with suppress(PlaywrightTimeout):
-            row.wait_for(timeout=20_000)
+            says.wait_for(timeout=20_000)
             break
-    row.wait_for()
-
-    def shown():
-        return [cell.strip().replace(",", "") for cell in row.locator("td").all_text_contents()[1:]]
+    says.wait_for()
 
     def macs(**changes):
-        return str(count(Inception(192, WIDTHS._replace(**changes)), (192, 28, 28)).macs)
+        return f"Reduced: {count(Inception(192, WIDTHS._replace(**changes)), (192, 28, 28)).macs:,} MACs"
 
-    assert shown()[1] == macs()
-    naive = shown()[0]
-    slider = page.locator(".widget-slider", has_text="#3×3 reduce").locator(".noUi-handle")
+    expect(says).to_contain_text(macs())
+    slider = page.get_by_label("#3×3 reduce", exact=True)
     slider.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("(old) => !document.body.innerText.includes(old)", arg=f"{int(macs()):,}")
-    assert shown() == [naive, macs(three_reduce=104)]
-    page.keyboard.press("ArrowLeft")
-    page.wait_for_function("(old) => document.body.innerText.includes(old)", arg=f"{int(macs()):,}")
+    expect(says).to_contain_text(macs(three_reduce=104))
+    if find_spec("anywidget"):  # then Python knows it too, and can move the slider
+        page.locator(".jp-CodeCell .cm-content").nth(1).click()
+        page.keyboard.press("Control+Enter")
+        page.locator("pre", has_text="104 → 96").wait_for()
+        expect(says).to_contain_text(macs())
+        expect(slider).to_have_value("96")
     page.close()
 
 

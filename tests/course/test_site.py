@@ -123,7 +123,26 @@ def test_what_a_student_wrote_is_not_shown(tmp_path, monkeypatch):
 def test_notebooks_are_shown_with_their_outputs(site):
     text = (site / "notebooks" / "03_bottleneck_costs.html").read_text(encoding="utf-8")
     assert "128,049,152" in text and "<math" in text
-    assert "sliders stand here" in text and "VBox(children" not in text
+    assert "VBox(children" not in text
+
+
+def test_living_figures_are_on_a_page_of_their_own_and_on_those_of_the_notebooks(site, pages):
+    assert "living.html" in pages
+    for path in NOTEBOOKS:
+        text = (site / path.relative_to(ROOT).with_suffix(".html")).read_text(encoding="utf-8")
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                for name in re.findall('data-figure="([a-z_]+)"', output.get("data", {}).get("text/html", "")):
+                    assert f'mount("{name}", figure' in text, (path.stem, name)
+
+
+def test_of_a_widget_pages_show_what_needs_no_kernel():
+    figure = {script.VIEW: {"model_id": "1"}, "text/plain": "a figure", "text/html": "<div data-figure='crops'></div>"}
+    button = {script.VIEW: {"model_id": "2"}, "text/plain": "VBox(children=...)"}
+    outputs = [nbformat.v4.new_output("display_data", data) for data in (figure, button)]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
+    (shown,) = script.for_site(notebook).cells[0].outputs
+    assert shown.data == {"text/html": figure["text/html"]}
 
 
 def test_the_library_is_described(site):
@@ -142,7 +161,7 @@ def test_a_formula_that_is_not_understood_fails_the_build(tmp_path, monkeypatch)
 
 def small_source(source, page):
     source.mkdir(parents=True, exist_ok=True)
-    for name in ("conf.py", "mathml.py", "docstrings.py"):
+    for name in ("conf.py", "mathml.py", "docstrings.py", "living.py"):
         (source / name).write_bytes((ROOT / "docs" / name).read_bytes())
     (source / "_static").mkdir(exist_ok=True)
     (source / "_static" / "course.css").write_text("")
@@ -179,7 +198,13 @@ def test_every_figure_has_a_description(path):
 
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-READ = ("index.html", "notebooks/03_bottleneck_costs.html", "exercises/02_inception_module.html", "teaching.html")
+READ = (
+    "index.html",
+    "living.html",
+    "notebooks/03_bottleneck_costs.html",
+    "exercises/02_inception_module.html",
+    "teaching.html",
+)
 # The contrast of every text with what is behind it, by WCAG 2: at least 4.5, or 3 for large letters.
 CONTRAST = """() => {
   const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
