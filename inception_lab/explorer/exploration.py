@@ -28,6 +28,7 @@ from inception_lab.explorer.page import ACROSS, CHUNK, SMALL, SMALL_ACROSS, shor
 from inception_lab.explorer.stages import CLASSES, Stage, find_stages
 from inception_lab.lens import Network, TopPatches
 from inception_lab.lens.network import DRAWN
+from inception_lab.lens.opening import checked_device
 from inception_lab.training.recipes import Recipe
 from inception_lab.training.weights import load_model
 
@@ -84,7 +85,7 @@ def explore(
         "steps": steps,
         "size": size,
     }
-    network.to(_device(device))
+    network.to(checked_device(device))
     work = Exploration(Path(out), network, images, recipe, name, made_from)
     work.measure(chosen, progress)
     if steps:
@@ -115,15 +116,6 @@ def open_images(
         most = int(MEMORY / (3 * recipe.image_size**2))
         raise ValueError(f"length must be at most {most:,} for images of this size, got {len(images):,}")
     return datasets.in_memory(images), name
-
-
-def _device(name: str) -> torch.device:
-    try:
-        tried = torch.zeros(1, device=name)
-        tried.item()  # "meta" holds no numbers
-        return tried.device
-    except (RuntimeError, AssertionError) as error:  # PyTorch without CUDA asserts
-        raise ValueError(f"device must be one that PyTorch has here, such as 'cpu', got {name!r}") from error
 
 
 @dataclass
@@ -289,11 +281,10 @@ class Exploration:
                 "scales": [shortened(scale) for scale in curves.scales.tolist()],
                 "curves": [[shortened(value) for value in row] for row in responses.tolist()],
             }
-        parts = measure.strongest_inputs(self.network, stage, deviations[stage.source])
-        inputs = [row for part in parts for row in measure.describe_inputs(part)]
+        inputs = measure.describe_inputs(self.network, stage, deviations[stage.source])
         outputs: list[list[Wire]] = []
         if after := self._reader(stage):
-            outputs = measure.describe_outputs(*measure.strengths(self.network, after, deviations[after.source]))
+            outputs = measure.describe_outputs(self.network, after, deviations[after.source])
         details = Details(patches, lowest, tuning, inputs, outputs)
         page.write_script(self.out / "data" / f"{stage.name}.js", "stage", stage.name, details)
         names = [path.partition(".")[2] for path in stage.paths]

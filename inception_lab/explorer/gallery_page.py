@@ -33,18 +33,19 @@ def gallery(out: str | Path, recorded: Path | None = None) -> Path:
     recorded = files.recorded("gallery") if recorded is None else recorded
     if not (recorded / "run.js").is_file():
         raise DataError(f"there is no {recorded / 'run.js'}: scripts/gallery.py makes it")
-    kept = page.read_script(out / "data" / "run.js")
-    foreign = page.foreign_files(out)
-    if foreign or (kept and kept["made_from"] != page.read_script(recorded / "run.js")["made_from"]):
+    state, kept = (page.read_script(folder / "run.js") for folder in (recorded, out / "data"))
+    if page.foreign_files(out) or (kept and kept["made_from"] != state["made_from"]):
         raise RunError(f"{out} is not empty, and holds no gallery: choose another folder")
     page.write_page(out, TITLE)
     for sheet in recorded.glob("*.webp"):
         files.write(out / "images" / sheet.name, sheet.read_bytes())
     table = pd.read_csv(recorded / "units.csv.gz", keep_default_na=False)
+    stages = {stage["name"]: stage for stage in state["stages"]}
     for module, rows in table.groupby("module", sort=False):
         details: dict[str, Any] = {name: [entries(text, keys) for text in rows[name]] for name, keys in DETAILS.items()}
         page.write_script(out / "data" / f"{module}.js", "stage", module, details | {"peak": rows["peak"].tolist()})
-    files.write(out / "data" / "run.js", (recorded / "run.js").read_bytes())  # last: with it the page is whole
+        stages[module]["speaks"] = [[spoken["class"] for spoken in unit] for unit in details["speaks"]]
+    page.write_script(out / "data" / "run.js", "run", state)  # last: with it the page is whole
     return out / "index.html"
 
 

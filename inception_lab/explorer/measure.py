@@ -1,7 +1,7 @@
 """What the page says about the units of some stages: the patches that excite them, their tuning, their inputs."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import TypedDict
 
@@ -12,11 +12,12 @@ from inception_lab import lens
 from inception_lab.data.datasets import InMemory
 from inception_lab.explorer.page import shortened
 from inception_lab.explorer.stages import CLASSES, Stage
-from inception_lab.lens.connections import Inputs, expanded_kernel, inputs_of_stage, paths
+from inception_lab.lens import connections
+from inception_lab.lens.connections import stage_kernels
 from inception_lab.lens.images import batches
 from inception_lab.lens.network import Network
 from inception_lab.lens.patches import TopPatches
-from inception_lab.lens.units import before_relu
+from inception_lab.lens.units import before_relu, peaks
 
 PATCHES, LEAST, INPUTS = 9, 3, 8  # of each unit; as many outputs as inputs
 Patch = TypedDict("Patch", {"image": int, "class": int, "value": float, "box": tuple[int, int, int, int]})
@@ -29,7 +30,7 @@ class Wire:
     channel: int
     excites: float
     inhibits: float
-    kernel: list[int] = field(default_factory=list)
+    kernel: list[int]
 
 
 @torch.no_grad()
@@ -54,23 +55,7 @@ def deviations(network: Network, data: InMemory, sources: list[str], batch: int 
 
 def top_images(network: Network, data: InMemory, k: int = PATCHES) -> TopPatches:
     """The images with the largest logit of each class: patches that are the whole image."""
-    logits = lens.activations(network, data.images, CLASSES)[CLASSES].T.cpu()
-    values, images = logits.topk(min(k, logits.shape[1]))
-    return TopPatches(CLASSES, values, images, torch.zeros_like(images), torch.zeros_like(images))
-
-
-def strongest_inputs(network: Network, stage: Stage, deviation: torch.Tensor) -> list[Inputs]:
-    """The strongest inputs of the units of each path."""
-    module = copy.deepcopy(network.model.get_submodule(stage.name)).cpu()
-    return list(inputs_of_stage(module, deviation, INPUTS))
-
-
-def strengths(network: Network, stage: Stage, deviation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """How strongly each input excites and inhibits each unit of a stage: two of (units, inputs), see `connections`."""
-    module = copy.deepcopy(network.model.get_submodule(stage.name)).cpu()
-    moved = [expanded_kernel(chain, len(deviation)) * deviation[:, None, None] for chain in paths(module).values()]
-    excites, inhibits = (torch.cat([(sign * part).clamp(min=0).sum((2, 3)) for part in moved]) for sign in (1, -1))
-    return excites, inhibits
+    return _whole_images(lens.activations(network, data.images, CLASSES)[CLASSES], k, largest=True)
 
 
 @torch.no_grad()
@@ -84,13 +69,26 @@ def least_images(network: Network, data: InMemory, names: list[str], k: int = LE
     for images in batches(data, network, 100):
         values = network.extract(images, dict.fromkeys(nodes.values()))
         for name, node in nodes.items():
-            found[name].append(values[node].flatten(2).amax(2) if values[node].ndim == 4 else values[node])
-    least = {}
-    for name, parts in found.items():
-        answers = torch.cat(parts).float().T.cpu()
-        lowest, numbers = answers.topk(min(k, answers.shape[1]), largest=False)
-        least[name] = TopPatches(CLASSES, lowest, numbers, torch.zeros_like(numbers), torch.zeros_like(numbers))
-    return least
+            found[name].append(peaks(values[node]))
+    return {name: _whole_images(torch.cat(parts), k, largest=False) for name, parts in found.items()}
+
+
+def _whole_images(answers: torch.Tensor, k: int, largest: bool) -> TopPatches:
+    """The k images with the largest or smallest answers, (N, units), as patches that are the whole image."""
+    values, images = answers.T.cpu().topk(min(k, len(answers)), largest=largest)
+    return TopPatches(CLASSES, values, images, torch.zeros_like(images), torch.zeros_like(images))
+
+
+def kernels(network: Network, stage: Stage, deviation: torch.Tensor) -> list[torch.Tensor]:
+    """The expanded kernels of each path of a stage, on the CPU. deviation: of each input of the stage."""
+    return stage_kernels(copy.deepcopy(network.model.get_submodule(stage.name)).cpu(), len(deviation))
+
+
+def strengths(network: Network, stage: Stage, deviation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How strongly each input excites and inhibits each unit of a stage: two of (units, inputs), see `connections`."""
+    paths = [connections.strengths(kernel, deviation) for kernel in kernels(network, stage, deviation)]
+    excites, inhibits = (torch.cat(parts) for parts in zip(*paths, strict=True))
+    return excites, inhibits
 
 
 # --- as the page takes it -----------------------------------------------------------------------------------
@@ -131,19 +129,27 @@ def to_size(images: torch.Tensor, side: int) -> torch.Tensor:
     return (scaled.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
 
 
-def describe_outputs(excites: torch.Tensor, inhibits: torch.Tensor) -> list[list[Wire]]:
-    """The strongest outputs of every unit, from the `strengths` of the stage that reads it."""
-    units = (excites + inhibits).T.topk(min(INPUTS, len(excites))).indices
-    columns = (units, excites.T.gather(1, units), inhibits.T.gather(1, units))
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [[Wire(u, shortened(e), shortened(i)) for u, e, i in zip(*row, strict=True) if e + i > 0] for row in rows]
-
-
-def describe_inputs(found: Inputs) -> list[list[Wire]]:
-    """The inputs of every unit, strongest first; kernels as whole numbers, 100 for the unit's largest weight shown."""
+def describe_inputs(network: Network, stage: Stage, deviation: torch.Tensor) -> list[list[Wire]]:
+    """The strongest inputs of every unit of a stage; kernels as whole numbers, 100 for the largest weight shown."""
     rows: list[list[Wire]] = []
-    for channels, excites, inhibits, kernels in zip(*found, strict=True):
-        whole = (100 * kernels / kernels.abs().max().clamp(min=1e-20)).round().int().flatten(1).tolist()
-        parts = zip(channels.tolist(), excites.tolist(), inhibits.tolist(), whole, strict=True)
-        rows.append([Wire(c, shortened(e), shortened(i), kernel) for c, e, i, kernel in parts if e + i > 0])
+    for kernel in kernels(network, stage, deviation):
+        channels, excites, inhibits, shown = connections.strongest(kernel, deviation, INPUTS)
+        largest = shown.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-20)
+        rows += _wires(channels, excites, inhibits, (100 * shown / largest).round().int().flatten(2))
     return rows
+
+
+def describe_outputs(network: Network, reader: Stage, deviation: torch.Tensor) -> list[list[Wire]]:
+    """The strongest outputs of every unit of the stage that `reader` reads."""
+    excites, inhibits = (part.T for part in strengths(network, reader, deviation))
+    units = (excites + inhibits).topk(min(INPUTS, excites.shape[1])).indices
+    return _wires(units, excites.gather(1, units), inhibits.gather(1, units), units.new_empty(*units.shape, 0))
+
+
+def _wires(*columns: torch.Tensor) -> list[list[Wire]]:
+    """The wires of every unit that have a strength, from the columns of `Wire`: (units, wires) each."""
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return [
+        [Wire(c, shortened(e), shortened(i), kernel) for c, e, i, kernel in zip(*row, strict=True) if e + i > 0]
+        for row in rows
+    ]

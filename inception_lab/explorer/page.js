@@ -433,6 +433,8 @@ function help() {
       "channel of the stage's output. The color on the left of a block says which path of the module its units belong to."),
     element("p", {}, "Click a square to see its image, the patches that excite it most, what it reads from the stage " +
       "before, and how it answers to small and large objects. A hatched square is a dead unit: it is 0 on every image."),
+    element("p", {}, "The search takes names, paths, numbers and classes: “3a 5x5”, “dead”, “Egyptian cat”. Words in quotation " +
+      "marks stand together: “\"tiger cat\"”." + (run.says === "speaks for" ? " Of a unit, the five classes that it speaks for count." : "")),
     list);
 }
 
@@ -452,15 +454,21 @@ function toggle(path, text) {
   return button;
 }
 
-/** What a search looks through, of one unit. */
+/** What a search looks through, of one unit; in a gallery, all the classes that it speaks for. */
 function searched(stage, index) {
   const { path } = place(stage, index);
-  const parts = [label(stage, index), run.paths[path]?.label ?? "", path];
-  return parts.join(" ").toLowerCase();
+  const classes = (stage.speaks?.[index] ?? []).map((number) => run.classes[number]);
+  return [label(stage, index), run.paths[path]?.label ?? "", path, ...classes].join("\n").toLowerCase();
+}
+
+/** What is looked for: words, numbers, and phrases in quotation marks. Stage, path and number may be joined as in a unit's name. */
+function sought(text) {
+  const parts = text.toLowerCase().replace(/(\d)x(\d)/g, "$1×$2").match(/"[^"]+"?|[^\s.:"]+/g) ?? [];
+  return parts.map((part) => part.replaceAll('"', ""));
 }
 
 function filter() {
-  const terms = $("search").value.toLowerCase().replace(/(\d)x(\d)/g, "$1×$2").split(/[\s.:]+/).filter(Boolean);
+  const terms = sought($("search").value);
   const fits = (stage, index) => terms.every((term) =>
     /^\d+$/.test(term) ? [index, place(stage, index).number].includes(Number(term)) : searched(stage, index).includes(term));
   const all = !terms.length && !wanted.size;

@@ -14,7 +14,7 @@ from inception_lab.lens.objectives import Objective, channel, diversity, logit, 
 from inception_lab.lens.opening import open
 from inception_lab.lens.parametrizations import COLORS, Fourier, Pixels
 from inception_lab.lens.patches import TopPatches, crop, crops, receptive_field, top_patches
-from inception_lab.lens.scale_tuning import Tuning, tuning
+from inception_lab.lens.scales import Tuning, tuning
 from inception_lab.lens.transforms import affine, jitter, standard
 from inception_lab.lens.units import Unit, activations, channels, features, find_unit, paths
 from inception_lab.lens.visualization import Visualized, excitation, visualize

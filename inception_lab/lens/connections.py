@@ -16,7 +16,6 @@ far the unit's sum before its last ReLU can move if every value of channel i und
 as long as the reductions' ReLUs pass. A channel that never changes has no strength, however large its weights are.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -63,26 +62,26 @@ def expanded_kernel(chain: nn.Module, in_channels: int) -> torch.Tensor:
     return response.transpose(0, 1).flip(-1, -2)
 
 
-def strongest(kernel: torch.Tensor, deviations: torch.Tensor, k: int = 8) -> Inputs:
-    """The k strongest inputs of every unit, or all where there are fewer.
+def strengths(kernel: torch.Tensor, deviations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """How strongly each input excites each unit, and how strongly it inhibits it: two of (out, in).
 
     kernel: (out, in, K, K), expanded. deviations: (in,), of each input channel. Raises ValueError where these differ.
     """
     if deviations.shape != kernel.shape[1:2]:
         raise ValueError(f"deviations must be one for each of {kernel.shape[1]} inputs, got {tuple(deviations.shape)}")
     moved = kernel * deviations.to(kernel)[:, None, None]
-    excites, inhibits = moved.clamp(min=0).sum((-1, -2)), (-moved).clamp(min=0).sum((-1, -2))
+    return moved.clamp(min=0).sum((-1, -2)), (-moved).clamp(min=0).sum((-1, -2))
+
+
+def strongest(kernel: torch.Tensor, deviations: torch.Tensor, k: int = 8) -> Inputs:
+    """The k strongest inputs of every unit, or all where there are fewer; arguments as of `strengths`."""
+    excites, inhibits = strengths(kernel, deviations)
     channels = (excites + inhibits).topk(min(k, kernel.shape[1])).indices
     units = torch.arange(len(kernel), device=kernel.device)[:, None]
     return Inputs(channels, excites.gather(1, channels), inhibits.gather(1, channels), kernel[units, channels])
 
 
-def paths(stage: nn.Module) -> dict[str, nn.Module]:
-    """The parts of a stage whose channels are concatenated: the paths of a module, or "" and the stage itself."""
-    return dict(stage.named_children()) if isinstance(stage, Inception) else {"": stage}
-
-
-def inputs_of_stage(stage: nn.Module, deviations: torch.Tensor, k: int = 8) -> Iterator[Inputs]:
-    """The strongest inputs of the units of each path of a stage, in the order of the paths."""
-    for chain in paths(stage).values():
-        yield strongest(expanded_kernel(chain, len(deviations)), deviations, k)
+def stage_kernels(stage: nn.Module, in_channels: int) -> list[torch.Tensor]:
+    """The expanded kernels of what a stage concatenates: of each path of a module, or of the stage itself."""
+    chains = list(stage.children()) if isinstance(stage, Inception) else [stage]
+    return [expanded_kernel(chain, in_channels) for chain in chains]

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import update_bn
 
 from inception_lab.data.pictures import normalize
 from inception_lab.data.shapes import CLASSES, Shapes
@@ -52,17 +53,12 @@ def _measured(model: nn.Module, about: dict[str, Any], images: int, name: str) -
     return Network(model, about["mean"], about["std"], about["classes"], size, name)
 
 
-@torch.no_grad()
 def recalibrate(model: nn.Module, data: Shapes, mean: Sequence[float], std: Sequence[float]) -> None:
     """Set the running means and variances of batch normalization to those over all images of a set, as one batch.
 
     The model is left in evaluation mode. mean, std: of each channel, to normalize the images from 0 to 1 with.
     """
-    model.eval()
-    for norm in model.modules():
-        if isinstance(norm, nn.BatchNorm2d):
-            norm.reset_running_stats()
-            norm.momentum = None  # a plain mean
-            norm.train()
-    model(normalize(data.batch(range(len(data)))[0], mean, std))
+    images = normalize(data.batch(range(len(data)))[0], mean, std)
+    with torch.random.fork_rng(devices=[]):  # dropout draws, and comes after the last batch normalization
+        update_bn([images], model)
     model.eval()

@@ -35,12 +35,16 @@ def open(what: str | Path | nn.Module | hub.Pretrained = "googlenet", device: st
     the published network are broken.
     """
     network = _opened(what)
-    if device is None:
-        return accelerated(network)
+    return accelerated(network) if device is None else network.to(checked_device(device))
+
+
+def checked_device(name: str) -> torch.device:
+    """The device of this name, as PyTorch has them; ValueError for one that this machine does not compute on."""
     try:
-        return network.to(torch.device(device))
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise ValueError(f"device must be one that is on this machine, such as 'cpu', got {device!r}") from error
+        torch.zeros(1, device=name).item()  # "meta" holds no numbers
+        return torch.device(name)
+    except (RuntimeError, AssertionError, TypeError) as error:  # PyTorch without CUDA asserts
+        raise ValueError(f"device must be one that is on this machine, such as 'cpu', got {name!r}") from error
 
 
 def _opened(what: str | Path | nn.Module | hub.Pretrained) -> Network:

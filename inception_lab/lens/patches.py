@@ -74,9 +74,8 @@ def top_patches(
 
 def _find_peaks(values: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """The largest activation of each channel C in each of n images, the image, row and column: (C, n) each."""
-    peak, place = values.flatten(2).float().max(2)
-    peak, place, width = peak.T.cpu(), place.T.cpu(), values.shape[-1]
-    return peak, numbers.expand(len(peak), -1), place // width, place % width
+    peak, place = (part.T.cpu() for part in values.flatten(2).float().max(2))
+    return peak, numbers.expand(len(peak), -1), *torch.unravel_index(place, values.shape[2:])
 
 
 def _finish(

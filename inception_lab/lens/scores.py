@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import ndimage
+from torchvision.ops import box_iou
 from tqdm.auto import tqdm
 
 from inception_lab.common.checks import check_whole
@@ -67,9 +68,8 @@ def boxes_of(data: Shapes, indices: Iterable[int]) -> torch.Tensor:
 
 def points(maps: torch.Tensor) -> torch.Tensor:
     """The center of the largest pixel of each map: (N, 2), x and y in pixels."""
-    place = maps.flatten(1).argmax(1)
-    width = maps.shape[2]
-    return torch.stack([place % width + 0.5, place // width + 0.5], dim=1)
+    rows, columns = torch.unravel_index(maps.flatten(1).argmax(1), maps.shape[1:])
+    return torch.stack([columns, rows], dim=1) + 0.5
 
 
 def hits(at: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
@@ -92,15 +92,6 @@ def found_boxes(maps: torch.Tensor, share: float) -> torch.Tensor:
         rows, columns = ndimage.find_objects(regions)[np.bincount(regions.ravel())[1:].argmax()]
         found.append((columns.start, rows.start, columns.stop, rows.stop))
     return torch.tensor(found, dtype=torch.float32)
-
-
-def overlaps(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Intersection over union of each box with each: (N, 4) and (M, 4) → (N, M), from 0 to 1."""
-    low = torch.maximum(one[:, None, :2], other[None, :, :2])
-    high = torch.minimum(one[:, None, 2:], other[None, :, 2:])
-    both = (high - low).clamp(min=0).prod(2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(1) for boxes in (one, other)]
-    return both / (areas[0][:, None] + areas[1][None] - both)
 
 
 def score(
@@ -148,13 +139,13 @@ def compare(tuning_maps: torch.Tensor, tuning_boxes: torch.Tensor, maps: torch.T
     for name, some in {"tuning_maps": tuning_maps, "maps": maps}.items():
         if some.ndim != 3 or not some.isfinite().all():
             raise ValueError(f"{name} must be finite numbers (N, H, W), got {tuple(some.shape)} {some.dtype}")
-    means = [overlaps(found_boxes(tuning_maps, t), tuning_boxes).diagonal().mean().item() for t in THRESHOLDS]
+    means = [box_iou(found_boxes(tuning_maps, t), tuning_boxes).diagonal().mean().item() for t in THRESHOLDS]
     threshold = float(THRESHOLDS[int(np.argmax(means))])
     return _scores(found_boxes(maps, threshold), points(maps), boxes, threshold)
 
 
 def _scores(found: torch.Tensor, at: torch.Tensor, boxes: torch.Tensor, threshold: float = np.nan) -> Scores:
-    return Scores(*_statistics(hits(at, boxes).float()), *_statistics(overlaps(found, boxes)), threshold)
+    return Scores(*_statistics(hits(at, boxes).float()), *_statistics(box_iou(found, boxes)), threshold)
 
 
 def _statistics(table: torch.Tensor) -> tuple[float, float, float]:

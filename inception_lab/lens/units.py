@@ -137,8 +137,8 @@ def features(network: Network, images: Images, stage: str = "inception_5b", *, b
 
 
 def peaks(values: torch.Tensor) -> torch.Tensor:
-    """The largest activation of each image and channel over the map: (N, C, H, W) → float32 (N, C), on the CPU."""
-    return values.flatten(2).amax(2).float().cpu()
+    """The largest activation of each image and channel over the map, if it has one: float32 (N, C), on the CPU."""
+    return values.reshape(*values.shape[:2], -1).amax(2).float().cpu()
 
 
 def before_relu(network: Network, name: str) -> str:

@@ -19,7 +19,7 @@ from inception_lab.common.checks import RunError
 from inception_lab.data import datasets
 from inception_lab.explorer import exploration, measure, page
 from inception_lab.explorer.stages import find_stages
-from inception_lab.lens.connections import expanded_kernel, paths
+from inception_lab.lens.connections import stage_kernels
 from inception_lab.models import zoo
 
 OPTIONS = dict(length=60, steps=3, size=16, progress=False)
@@ -169,8 +169,8 @@ def test_inputs_are_weights_times_the_deviation_of_what_they_read(out, state, ru
         source = source[stage["previous"]] if isinstance(source, dict) else source
         deviation = source.transpose(0, 1).flatten(1).std(1, correction=0)
         rows = details(out, name)["inputs"]
-        for chain in paths(model.get_submodule(name)).values():
-            kernel = expanded_kernel(chain, len(deviation)) * deviation[:, None, None]
+        for kernel in stage_kernels(model.get_submodule(name), len(deviation)):
+            kernel = kernel * deviation[:, None, None]
             own, rows = rows[: len(kernel)], rows[len(kernel) :]
             for row, weights in zip(own, kernel, strict=True):
                 strength = weights.abs().sum((1, 2))
@@ -338,7 +338,7 @@ def test_another_exploration_in_the_folder_is_kept(run, out):
         ({"split": "all"}, "split must be one of"),
         ({"data": "/no/such/folder"}, "existing folder, got '/no/such/folder'"),
         ({"length": 10**9}, "length must be at most 4,629,629 for images of this size, got 1,000,000,000"),
-        ({"device": "abacus"}, "device must be one that PyTorch has here, such as 'cpu', got 'abacus'"),
+        ({"device": "abacus"}, "device must be one that is on this machine, such as 'cpu', got 'abacus'"),
     ],
 )
 def test_a_wrong_argument_is_refused_before_any_work(run, tmp_path, options, message):

@@ -426,4 +426,9 @@ def test_the_recorded_gallery_is_seen_within_two_seconds_and_says_what_a_unit_is
     assert time.monotonic() - started < 10  # 2 s on an idle machine
     assert tab.locator(".tile").count() == 5488 and tab.locator(".words li").count() == 14
     assert "inception_4b" in tab.inner_text(".inputs") and "inception_4d" in tab.inner_text(".outputs")
+    state = page.read_script(tmp_path / "page" / "data" / "run.js")
+    for name in ("Egyptian cat", "tiger cat"):
+        number = state["outputs"].index(name)
+        units = [spoken for stage in state["stages"] for spoken in stage["speaks"]]
+        assert len(search(tab, f'"{name}"')) == sum(number in spoken for spoken in units) > 5
     assert len(open_page.files) < 100  # sheets come when their row does

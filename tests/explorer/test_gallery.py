@@ -149,6 +149,7 @@ def test_the_page_holds_what_was_recorded_and_says_what_is_missing(network, reco
             stage["units"]
         }
         assert set(details["inputs"][0][0]) == {"channel", "excites", "inhibits"}
+        assert stage["speaks"] == [[spoken["class"] for spoken in unit] for unit in details["speaks"]]
     before = contents(tmp_path / "page")
     explorer.gallery(tmp_path / "page", out)
     assert contents(tmp_path / "page") == before

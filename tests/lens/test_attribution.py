@@ -193,7 +193,7 @@ def test_the_box_is_that_of_the_largest_region():
 
 def test_overlap_is_intersection_over_union():
     one = torch.tensor([[0.0, 0, 2, 2], [0, 0, 4, 4]])
-    found = scores.overlaps(one, torch.tensor([[1.0, 1, 3, 3], [5, 5, 6, 6]]))
+    found = scores.box_iou(one, torch.tensor([[1.0, 1, 3, 3], [5, 5, 6, 6]]))
     assert torch.allclose(found, torch.tensor([[1 / 7, 0], [4 / 16, 0]]))
 
 

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from inception_lab import build
-from inception_lab.lens.connections import expanded_kernel, inputs_of_stage, paths, strongest
+from inception_lab.lens.connections import expanded_kernel, stage_kernels, strongest
 from inception_lab.models.blocks import ConvUnit, Inception, Widths
 
 WIDTHS = Widths(3, 4, 5, 2, 6, 4)
@@ -42,7 +42,7 @@ def test_where_the_relus_pass_a_path_is_a_convolution_with_its_expanded_kernel(b
     unit = partial(ConvUnit, batch_norm=batch_norm, bias=not batch_norm)
     module = settled(Inception(7, WIDTHS, five_by_five=five_by_five, unit=unit), shift=1000)
     x, change = torch.randn(2, 7, 15, 15), torch.randn(2, 7, 15, 15)
-    for name, path in paths(module).items():
+    for name, path in module.named_children():
         if name == "pool":  # a max pool is linear only for maps that are the same everywhere
             change, x = change.mean((2, 3), keepdim=True).expand(x.shape), torch.zeros(x.shape)
         kernel = expanded_kernel(path, 7)
@@ -84,7 +84,7 @@ def test_strength_is_the_sum_of_weights_times_the_deviation_of_the_input():
 
 def test_every_unit_of_a_module_has_inputs_and_all_of_them_where_there_are_few():
     module = settled(Inception(7, WIDTHS, unit=partial(ConvUnit, batch_norm=True)), shift=0)
-    by_path = list(inputs_of_stage(module, torch.ones(7), k=10))
+    by_path = [strongest(kernel, torch.ones(7), k=10) for kernel in stage_kernels(module, 7)]
     assert [part.kernels.shape for part in by_path] == [(3, 7, 1, 1), (5, 7, 3, 3), (6, 7, 5, 5), (4, 7, 1, 1)]
     for part in by_path:
         strength = part.excites + part.inhibits

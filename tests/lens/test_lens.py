@@ -12,7 +12,7 @@ from inception_lab.data.datasets import Part
 from inception_lab.data.pictures import fit
 from inception_lab.data.shapes import Shapes, draw
 from inception_lab.lens.images import batches
-from inception_lab.lens.scale_tuning import Tuning, rescaled
+from inception_lab.lens.scales import Tuning, rescaled
 from inception_lab.models import zoo
 from inception_lab.training.weights import load_model
 
