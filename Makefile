@@ -13,6 +13,10 @@ CONSTRAINTS := constraints.txt
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 DRIVER = $(wildcard /proc/driver/nvidia/version)$(shell command -v nvidia-smi 2>/dev/null)
 
+ifneq ($(words $(VENV)),1)
+$(error VENV must be one folder without spaces in its name, got "$(VENV)". The folder of the course may have spaces)
+endif
+
 # Console scripts of the environment (inception-lab among them) are found from notebooks too.
 PYTHON_OF_VENV = $(VENV)/bin/python
 RUN = PATH="$(if $(filter /%,$(VENV)),,$(CURDIR)/)$(VENV)/bin:$$PATH" $(PYTHON_OF_VENV)
@@ -28,27 +32,19 @@ PARALLEL = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 export JUPYTER_PREFER_ENV_PATH := 1
 unexport MPLBACKEND
 
-# Without a display, Jupyter would open a text browser if it found one. It always prints its address.
-ifeq ($(DISPLAY)$(WAYLAND_DISPLAY)$(BROWSER)$(filter Darwin,$(shell uname)),)
-NO_BROWSER := --no-browser
-endif
-
 COURSE  := $(VENV)/.installed
-WEIGHTS := $(VENV)/.weights
 GRADE   := $(VENV)/.installed-grade
 DOCS    := $(VENV)/.installed-docs
 TESTS   := $(VENV)/.installed-test
 
-.PHONY: help lab test quick course save site slides check report exercises gradebook bench lint format constraints clean
+.PHONY: help lab test quick course save site slides check report exercises gradebook bundle bench lint format constraints clean
 .NOTPARALLEL: # two installations into one environment would disturb each other
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-lab: $(COURSE) $(if $(OFFLINE),,$(WEIGHTS)) ## open the course in JupyterLab, as your own copy in work/ (OFFLINE=1: do not ask for the published weights)
-	@$(RUN) scripts/workspace.py
-	@$(RUN) -m jupyterlab $(NO_BROWSER) --allow-root --ServerApp.root_dir="$(CURDIR)" \
-		--LabApp.default_url=/lab/tree/work/00_welcome.ipynb
+lab: $(COURSE) ## open the course in JupyterLab, as your own copy in work/ (OFFLINE=1: do not ask for the published weights)
+	@$(RUN) -m inception_lab.cli lab $(if $(OFFLINE),--offline)
 
 quick: lint ## check style, types and imports, and run the fast tests of every package
 	@$(TEST) $(PARALLEL) -q -m quick
@@ -63,14 +59,14 @@ course: $(COURSE) ## execute every notebook and print a table of results
 save: $(COURSE) ## execute every notebook and store its outputs in it (NOTEBOOKS="..." for some)
 	@$(RUN) scripts/notebooks.py run --save --workers $(WORKERS) $(NOTEBOOKS)
 
-site: $(DOCS) ## build the course as pages in build/site/html
-	@$(RUN) scripts/build_site.py
+site: $(DOCS) ## build the course as pages in build/site/html (LIVE=webgpu: live.html uses GPUs too; LIVE=off: without a network)
+	@$(RUN) scripts/build_site.py $(if $(LIVE),--live $(LIVE))
 
 slides: $(DOCS) ## build a deck for each notebook in build/slides
 	@$(RUN) scripts/build_slides.py
 
 check: $(COURSE) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
-	@$(RUN) scripts/exercises.py check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet
+	@$(RUN) -m inception_lab.cli check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet
 
 report: $(COURSE) ## for teachers: grade a class (FOLDER=submitted), and write a table, the misconceptions and a page for each student
 	@$(RUN) scripts/exercises.py report $(or $(FOLDER),submitted)
@@ -80,6 +76,9 @@ exercises: $(GRADE) ## for teachers: write the students' notebooks anew; does no
 
 gradebook: $(GRADE) ## write a course folder for nbgrader to build/course
 	@$(RUN) scripts/exercises.py course build/course
+
+bundle: $(COURSE) ## write one archive for a room without a network, build/inception-lab-bundle.zip (OPTIONS="--wheels FOLDER")
+	@$(RUN) scripts/bundle.py --torch-index "$(TORCH_INDEX)" $(OPTIONS)
 
 bench: $(COURSE) ## time GoogLeNet here and in torchvision (OPTIONS="--device cuda")
 	@$(RUN) benchmarks/bench.py $(OPTIONS)
@@ -140,10 +139,4 @@ $(COURSE): pyproject.toml constraints.txt
 
 $(VENV)/.installed-%: $(COURSE)
 	$(PIP_INSTALL) -e ".[$*]"
-	@touch $@
-
-# The published GoogLeNet's weights, asked for once. Where they cannot be had, the command says so in one line, and the
-# course works without them.
-$(WEIGHTS): | $(COURSE)
-	@$(RUN) -m inception_lab.cli pretrained googlenet || true
 	@touch $@

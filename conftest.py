@@ -1,14 +1,18 @@
 """What pytest does with tests and notebooks alike, also with plain `pytest --nbval notebooks`.
 
 The longest files go first. Stored pictures are compared, which nbval leaves out. And cells tagged PUBLISHED, in which
-the published GoogLeNet speaks, run but are not compared where its weights are not at hand.
+the published GoogLeNet speaks, run but are not compared where its weights are not at hand. No kernel may take more
+memory than the README promises.
 """
 
 import base64
 import io
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from notebooks import MEMORY, peak_memory
 
 # Files that take half a minute or more, here or in `.ci/run`. They start first, so that at the end no process is left
 # alone with one of them.
@@ -21,7 +25,7 @@ LONGEST = [
     *("01_why_go_deeper", "test_real_images", "test_inference"),
 ]
 
-PUBLISHED = "published"
+PUBLISHED, PEAK = "published", "peak memory"
 
 # Fonts and compression differ a little between machines, so pictures are compared as a reader sees them from some
 # distance: in GRID × GRID cells, each the mean of its pixels, from 0 to 1 for each color. With these limits each stored
@@ -61,9 +65,25 @@ def pytest_collection_modifyitems(items):
             item.user_properties.append((PUBLISHED, "not compared"))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """After each cell, note the most memory that its kernel has had; more than MEMORY is a failure."""
+    result = yield
+    kernel = getattr(item.parent, "kernel", None) if hasattr(item, "cell") else None
+    if kernel is not None:
+        memory = peak_memory(kernel.km.provisioner.pid)
+        item.user_properties.append((PEAK, (memory, item.path.stem)))
+        assert memory <= MEMORY, f"the kernel has taken {memory:.2f} GB of memory, and {MEMORY:g} are allowed"
+    return result
+
+
 def pytest_terminal_summary(terminalreporter):
-    """Say how many cells were not compared for want of weights."""
+    """Say which notebook took most memory, and how many cells were not compared for want of weights."""
     reports = [report for key in ("passed", "failed") for report in terminalreporter.stats.get(key, [])]
+    peaks = [tuple(value) for report in reports for name, value in report.user_properties if name == PEAK]
+    if peaks:
+        memory, name = max(peaks)
+        terminalreporter.write_line(f"most memory of a notebook: {memory:.2f} GB in {name}, of {MEMORY:g} GB allowed")
     cells = sum((PUBLISHED, "not compared") in report.user_properties for report in reports)
     if cells:
         terminalreporter.write_line(

@@ -10,11 +10,14 @@ import json
 import sys
 from argparse import Namespace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from inception_lab import __version__
 from inception_lab.common import console, files
+from inception_lab.common.checks import RunError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,11 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     return console.run("inception-lab", partial(run_command, arguments))
 
 
-def run_command(arguments: list[str] | None) -> None:
-    """Call the function of a command."""
+def run_command(arguments: list[str] | None) -> int | None:
+    """Call the function of a command; returns its exit status, where it has one of its own."""
     args = make_parser().parse_args(arguments)
     try:
-        args.function(args)
+        return args.function(args)
     except KeyboardInterrupt as interrupt:
         raise KeyboardInterrupt(RESUMED.get(args.function, "")) from interrupt
 
@@ -88,16 +91,20 @@ LENGTH = option("--length", type=int, metavar="N", help="only so many images")
 LOW = option("--low", type=float, default=1e-5, metavar="RATE", help="the first learning rate (default: 1e-5)")
 NAME = option("--name", metavar="NAME", help="of the copy (default: the run folder's)")
 NETWORKS = option("names", nargs="+", metavar="NAME", help="networks, see below")
+NOTEBOOKS = option("notebooks", nargs="*", metavar="NOTEBOOK", help="yours, with the exercises; none: all are listed")
 NODES = option("--nodes", type=int, default=1, metavar="N", help="machines (default: 1)")
 NO_STORE = flag("--no-store", "store nothing, and use nothing that was stored", dest="store")
 NO_WEIGHTS = flag("--no-weights", "leave the weights out, to save space", dest="weights")
+NO_BROWSER = flag("--no-browser", "print the address, and open no browser", dest="browser")
 NOTE = option("--note", default="", metavar="TEXT", help='of the data, such as "JPEG copy"')
+OFFLINE = flag("--offline", "do not ask for the published weights")
 OUT_PAGE = option("--out", metavar="DIR", help="the folder of the page (default: units-NAME)")
 OUT_RATES = option("--out", metavar="CSV", help="the file of losses (default: lr-range-RECIPE.csv)")
 OUT_RUN = option("--out", metavar="DIR", help="the run folder (default: runs/RECIPE)")
 OUT_STUDY = option("--out", metavar="CSV", help="the file of results (default: data/studies/NAME.csv)")
 OUT_TABLE = option("--out", metavar="CSV", help="write the table there too")
 PHOTOGRAPHS = option("photographs", nargs="+", metavar="PHOTO", help="image files")
+PORT = option("--port", type=int, metavar="N", help="of the address (default: 8888, or the next that is free)")
 PUBLISHED = option("name", nargs="?", metavar="NAME", help="a network; without one, all are listed")
 QUIET = flag("--quiet", "show no progress", dest="progress")
 RATES = option("--steps", type=int, default=100, metavar="N", help="learning rates, one per step (default: 100)")
@@ -334,7 +341,32 @@ def get_pretrained(args: Namespace) -> None:
         print(f"{args.name} is in its publisher's cache")
 
 
+def open_course(args: Namespace) -> None:
+    """Open the course in JupyterLab, as your own copy in the folder work. A newer lesson never overwrites what you have
+    written. The published GoogLeNet's weights (28 MB) are asked for the first time, unless with --offline."""
+    script("lab").open_course(**chosen(args, "offline browser port"))
+
+
+def check_answers(args: Namespace) -> int:
+    """Grade your answers to exercises, and say what went wrong. The status is 1 while not all of them are right."""
+    return script("exercises").check_all([Path(notebook) for notebook in args.notebooks])
+
+
+def script(name: str) -> ModuleType:
+    """One of the course's scripts, which lie beside its notebooks. Raises RunError where these are not."""
+    folder = files.PACKAGE.parent / "scripts"
+    if not (folder / f"{name}.py").is_file():
+        raise RunError(
+            "this command needs the folder of the course, and the library is installed without it: clone the "
+            'repository, and in its folder run "python -m pip install -c constraints.txt -e ."'
+        )
+    sys.path.insert(0, str(folder))
+    return import_module(name)
+
+
 COMMANDS = {
+    "lab": (open_course, [OFFLINE, PORT, NO_BROWSER]),
+    "check": (check_answers, [NOTEBOOKS]),
     "count": (count_networks, [NETWORKS, INPUT_SIZE, BY, JSON]),
     "pretrained": (get_pretrained, [PUBLISHED, FROM]),
     "train": (

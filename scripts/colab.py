@@ -22,7 +22,7 @@ import sys
 REPOSITORY = {address}  # the web address of the course's git repository
 if "google.colab" in sys.modules:
     assert REPOSITORY, "In the line above, put the web address of the course's git repository between the quotes."
-    !git clone -q --depth 1 {{REPOSITORY}} /content/course && pip install -q -e /content/course
+    !git clone -q --depth 1 {{REPOSITORY}} /content/course && python /content/course/scripts/colab_install.py
     sys.path.append("/content/course")
     %cd -q /content/course/{folder}"""
 

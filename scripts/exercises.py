@@ -45,7 +45,9 @@ the whole notebook, save it, and in a terminal, in the folder of the course:
 
 ```sh
 make check NOTEBOOK=exercises/{name}.ipynb
-```"""
+```
+
+or, where there is no make, `inception-lab check exercises/{name}.ipynb`."""
 FIRST = f"""\
 import math
 
@@ -269,6 +271,23 @@ def check(path: Path) -> int:
     return missing
 
 
+def check_all(paths: list[Path]) -> int:
+    """`check` for each notebook. Returns the exit status: 1 if an answer is not right yet, 2 if one is no notebook."""
+    if not paths:
+        print(usage(), file=sys.stderr)
+        return 2
+    status = 0
+    for path in paths:
+        if len(paths) > 1:
+            print(path, flush=True)
+        try:
+            status = max(status, min(check(path), 1))
+        except (OSError, ValueError) as error:
+            print(error, file=sys.stderr)
+            status = 2
+    return status
+
+
 def report(folder: Path, place: Path) -> int:
     """Grade the notebooks of a class, and write what came out to `place`. Returns how many notebooks could be graded.
 
@@ -320,6 +339,9 @@ def page(student: str, rows: list[tuple]) -> str:
 def usage() -> str:
     paths = sorted(WORK.glob("*_exercises.ipynb")) or sorted(EXERCISES.glob("*.ipynb"))
     lines = [f"  make check NOTEBOOK={path.parent.name}/{path.name}" for path in paths]
+    lines.append(
+        "Without make, the first is: " + lines[0].strip().replace("make check NOTEBOOK=", "inception-lab check ")
+    )
     return "\n".join(["To grade the answers in a notebook, call one of these in the folder of the course:", *lines])
 
 
@@ -343,19 +365,7 @@ def main(arguments=None) -> int:
     if options.command == "course":
         print(f"{len(write_course(options.place))} assignments in {options.place}/source")
         return 0
-    if not options.notebooks:
-        print(usage(), file=sys.stderr)
-        return 2
-    status = 0
-    for path in options.notebooks:
-        if len(options.notebooks) > 1:
-            print(path, flush=True)
-        try:
-            status = max(status, min(check(path), 1))
-        except (OSError, ValueError) as error:
-            print(error, file=sys.stderr)
-            status = 2
-    return status
+    return check_all(options.notebooks)
 
 
 if __name__ == "__main__":

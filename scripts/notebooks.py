@@ -21,7 +21,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-ROW = "{:<40} {:>5} {:>8}  {}"
+ROW = "{:<40} {:>5} {:>8} {:>7}  {}"
+MEMORY = 4.0  # GB that the kernel of a notebook may take at most, the README says so
 NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it: inception-lab pretrained googlenet)"
 
 
@@ -40,13 +41,28 @@ def answers_to_predictions(cells):
             follows = bool(re.search(r"^\*Predict", cell.source, re.MULTILINE))
 
 
+def peak_memory(pid):
+    """The most memory that a process has had at once, in GB; 0 where the system does not tell (it is told on Linux)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+    return int(found[1]) * 1024 / 1e9 if found else 0.0
+
+
 def execute(path, timeout):
-    """Return the executed notebook, how many code cells ran, and what went wrong (None if nothing did)."""
-    notebook, started = None, []
+    """Return the executed notebook, its cells that ran, GB of memory, and what went wrong (None if nothing did)."""
+    notebook, started, memory = None, [], 0.0
+
+    def note_memory(cell, cell_index, execute_reply):
+        nonlocal memory
+        memory = max(memory, peak_memory(client.km.provisioner.pid))
+
     try:
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata.pop("widgets", None)  # nbclient would add to what an earlier run left
-        NotebookClient(
+        client = NotebookClient(
             notebook,
             kernel_name="python3",
             timeout=timeout,
@@ -54,14 +70,16 @@ def execute(path, timeout):
             extra_arguments=["--log-level=CRITICAL"],  # else each kernel warns about its sockets
             resources={"metadata": {"path": str(path.parent)}},  # relative paths start at the notebook
             on_cell_execute=lambda cell, cell_index: started.append(cell_index),
-        ).execute()
+            on_cell_executed=note_memory,
+        )
+        client.execute()
     except Exception as error:  # a cell that fails or never ends, a dead kernel, a broken file
         name, text = type(error).__name__, str(error)
         if isinstance(error, CellExecutionError):
             name, text = error.ename, error.evalue
         where = f"in [{len(started)}]" if started else "before the first cell"
-        return notebook, len(started), f"failed {where}: {name}: {text}".strip().splitlines()[0]
-    return notebook, len(started), None
+        return notebook, len(started), memory, f"failed {where}: {name}: {text}".strip().splitlines()[0]
+    return notebook, len(started), memory, None
 
 
 def join_streams(outputs):
@@ -123,11 +141,14 @@ def run(path, timeout, keep):
     """Execute a notebook, and store its outputs if `keep` and it succeeds. Returns its row, and whether it did."""
     start = time.perf_counter()
     if keep and needs_weights(path):
-        return ROW.format(path.name, 0, "0.0", NO_WEIGHTS), False
-    notebook, cells, failure = execute(path.resolve(), timeout)
+        return ROW.format(path.name, 0, "0.0", "", NO_WEIGHTS), False
+    notebook, cells, memory, failure = execute(path.resolve(), timeout)
     if keep and not failure:
         save(notebook, path)
-    return ROW.format(path.name, cells, f"{time.perf_counter() - start:.1f}", failure or "ok"), failure is None
+    if not failure and memory > MEMORY:
+        failure = f"failed: more than {MEMORY:g} GB of memory"
+    seconds = time.perf_counter() - start
+    return ROW.format(path.name, cells, f"{seconds:.1f}", f"{memory:.2f}", failure or "ok"), failure is None
 
 
 def main(arguments=None):
@@ -150,7 +171,7 @@ def main(arguments=None):
     timed = [path for path in paths if measures_time(path)]
     untimed = [path for path in paths if path not in timed]
     failures = 0
-    print(ROW.format("notebook", "cells", "seconds", "result"), flush=True)
+    print(ROW.format("notebook", "cells", "seconds", "GB", "result"), flush=True)
     for group, workers in ((untimed, options.workers), (timed, 1)):
         with ProcessPoolExecutor(workers) as pool:
             for row, succeeded in pool.map(partial(run, timeout=options.timeout, keep=options.save), group):

@@ -37,8 +37,8 @@ def lessons(root: Path = ROOT) -> dict[str, str]:
 
 def linked(text: str) -> str:
     """The text of a notebook with its links as they are in work, where lessons and exercises lie beside each other."""
-    text = text.replace("](../notebooks/", "](").replace("NOTEBOOK=exercises/", f"NOTEBOOK={WORK}/")
-    text = re.sub(rf"NOTEBOOK={WORK}/(\w+)\.ipynb", rf"NOTEBOOK={WORK}/\1_exercises.ipynb", text)
+    text = text.replace("](../notebooks/", "](")
+    text = re.sub(r"(NOTEBOOK=|lab check )exercises/(\w+)\.ipynb", rf"\1{WORK}/\2_exercises.ipynb", text)
     return re.sub(r"(?:\.\./)?((?:\.\./)*)exercises/(\w+)\.ipynb", r"\1\2_exercises.ipynb", text)
 
 

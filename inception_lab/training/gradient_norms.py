@@ -56,7 +56,8 @@ def differences(model: nn.Module, images: torch.Tensor) -> pd.Series:
     shares = {}
     for stage, x in maps.items():
         if any(p.ndim > 1 for p in getattr(model, stage).parameters()):
-            shares[stage] = (x.double().var(0, correction=0).sum() / x.double().square().mean(0).sum()).item()
+            x = x.cpu().double()  # Apple's GPUs have no doubles
+            shares[stage] = (x.var(0, correction=0).sum() / x.square().mean(0).sum()).item()
     return pd.Series(shares, name="share").rename_axis("stage")
 
 
@@ -74,5 +75,5 @@ def _watched(model: nn.Module) -> tuple[nn.Module, dict[str, torch.Tensor]]:
 
 def _norm(tensors: list[torch.Tensor]) -> float:
     """The length of all their gradients together."""
-    found = [t.grad.double().square().sum() for t in tensors if t.grad is not None]
+    found = [t.grad.cpu().double().square().sum() for t in tensors if t.grad is not None]
     return torch.stack(found).sum().sqrt().item()

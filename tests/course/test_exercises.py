@@ -9,9 +9,12 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import colab
+import colab_install
 import nbformat
 import pytest
 import torch
@@ -555,7 +558,41 @@ def test_outside_colab_its_cell_does_nothing(tmp_path):
 def test_in_colab_the_course_is_fetched_and_installed(tmp_path):
     clone, install = run_in_ipython(tmp_path, IN_COLAB + colab.cell("notebooks", "https://a.example/course"))
     assert clone == "git clone -q --depth 1 https://a.example/course /content/course"
-    assert install == "pip install -q -e /content/course"
+    assert install == "python /content/course/scripts/colab_install.py"
+
+
+def test_in_colab_pytorch_stays_as_it_is_and_jupyterlab_is_left_out(tmp_path):
+    kept = {name: f"{name}=={metadata.version(name)}" for name in ("torch", "torchvision")}
+    asked = colab_install.packages()
+    assert set(kept.values()) <= set(asked) and not [line for line in asked if line.startswith("jupyterlab")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    rest = [line for line in project["dependencies"] if re.match(r"[\w.-]+", line)[0] not in [*kept, "jupyterlab"]]
+    assert set(asked) - set(kept.values()) == set(rest)
+    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = ['torch>=2']")
+    assert colab_install.packages(tmp_path) == [kept["torch"]]
+
+
+@pytest.mark.parametrize("missing", ["torch", None])
+def test_in_colab_the_weights_come_last_and_may_be_missing(missing, monkeypatch):
+    calls = []
+
+    def run(command, **_):
+        calls.append(command)
+        return subprocess.CompletedProcess(command, returncode=int("pretrained" in command))
+
+    monkeypatch.setattr(colab_install.subprocess, "run", run)
+    monkeypatch.setattr(colab_install, "is_here", lambda name: name != missing)
+    assert colab_install.main() == 0
+    packages, course, weights = calls
+    assert ("torch>=2.11" in packages) == (missing == "torch")
+    assert course[-3:] == ["--no-deps", "-e", ROOT] and weights[-2:] == ["pretrained", "googlenet"]
+
+
+def test_in_colab_what_installs_needs_no_package():
+    source = ast.parse((ROOT / "scripts" / "colab_install.py").read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(source) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(source) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def test_in_colab_a_copy_without_an_address_says_what_to_do(tmp_path):
@@ -581,8 +618,8 @@ def test_a_copy_gives_its_address_to_all_notebooks_at_once(tmp_path, monkeypatch
 
 
 def run_in_ipython(place, code):
-    """Run a cell with stand-ins for git and pip, and return how they were called."""
-    for name in ("git", "pip"):
+    """Run a cell with stand-ins for git and Python, and return how they were called."""
+    for name in ("git", "python"):
         (place / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {place}/called\n')
         (place / name).chmod(0o755)
     script_ = "from IPython.core.interactiveshell import InteractiveShell\n"

@@ -1,7 +1,5 @@
 """What the commands of the Makefile install, and from where. Python and the indexes are stand-ins on this machine."""
 
-import base64
-import hashlib
 import http.server
 import os
 import re
@@ -11,10 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
+from wheels import write_wheel
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="the Makefile asks PyTorch's index on Linux only")
@@ -69,6 +67,7 @@ def installed(venv):
         ("course", [""]),
         ("save", [""]),
         ("bench", [""]),
+        ("bundle", [""]),
         ("site", ["", "docs"]),
         ("slides", ["", "docs"]),
         ("exercises", ["", "grade"]),
@@ -89,31 +88,30 @@ def test_a_command_installs_what_it_needs_and_no_more_and_only_once(venv, target
 def test_the_environment_may_lie_anywhere(venv):
     make(f"VENV={venv}", "TORCH_INDEX=", "lab")
     path, last = (venv / "calls").read_text().splitlines()[-1].split("|")
-    assert path.startswith(f"{venv}/bin:") and last.startswith("-m jupyterlab")
+    assert path.startswith(f"{venv}/bin:") and last == "-m inception_lab.cli lab"
     assert f'PATH="{venv}/bin:' in make(f"VENV={venv}", "-n", "course")
     assert f'PATH="{ROOT}/.another/bin:' in make("VENV=.another", "-n", "course")
 
 
-FETCH = "-m inception_lab.cli pretrained googlenet"
+def test_a_name_with_spaces_is_refused_for_the_environment_and_taken_for_the_course(tmp_path):
+    assert "VENV must be one folder without spaces" in make("VENV=/some folder/venv", "lab", succeeds=False)
+    place = tmp_path / "a course"
+    (place / ".venv" / "bin").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, place)
+    python = place / ".venv" / "bin" / "python"
+    python.write_text(STAND_IN)
+    python.chmod(0o755)
+    make("-C", place, "TORCH_INDEX=", "lab")
+    path, last = (place / ".venv" / "calls").read_text().splitlines()[-1].split("|")
+    assert path.startswith(f"{place}/.venv/bin:") and last == "-m inception_lab.cli lab"
 
 
-def test_make_lab_asks_for_the_published_weights_once_and_opens_without_them(venv):
-    python = venv / "bin" / "python"
-    python.write_text(
-        STAND_IN + 'case "$*" in *"pretrained googlenet"*) echo "inception-lab: no network" >&2; exit 2 ;; esac\n'
-    )
-    assert make(f"VENV={venv}", "TORCH_INDEX=", "lab").count("no network") == 1
-    *_, fetch, copy, lab = calls(venv)
-    assert fetch == FETCH and copy == "scripts/workspace.py" and lab.startswith("-m jupyterlab")
-    make(f"VENV={venv}", "TORCH_INDEX=", "lab")
-    assert calls(venv).count(FETCH) == 1
-
-
-def test_make_lab_offline_does_not_ask(venv):
+def test_make_lab_and_make_check_are_the_commands_that_need_no_make(venv):
+    """What they do is tested in test_lab.py and test_exercises.py."""
     make(f"VENV={venv}", "TORCH_INDEX=", "OFFLINE=1", "lab")
-    assert FETCH not in calls(venv)
-    make(f"VENV={venv}", "TORCH_INDEX=", "lab")
-    assert FETCH in calls(venv)
+    make(f"VENV={venv}", "TORCH_INDEX=", "NOTEBOOK=work/some.ipynb", "check")
+    assert calls(venv)[-2:] == ["-m inception_lab.cli lab --offline", "-m inception_lab.cli check work/some.ipynb"]
 
 
 def test_make_without_constraints_installs_the_newest_versions(venv):
@@ -161,24 +159,6 @@ class Index(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
 
-def wheel(folder, name, version):
-    """A wheel with one empty module, in the folder of a simple index."""
-    about, place = f"{name}-{version}.dist-info", folder / name
-    place.mkdir(parents=True, exist_ok=True)
-    files = {
-        f"{name}.py": "",
-        f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nRequires-Dist: no-such\n",
-        f"{about}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = ""
-    for path, text in files.items():
-        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-        record += f"{path},sha256={digest},{len(text)}\n"
-    with zipfile.ZipFile(place / f"{name}-{version}-py3-none-any.whl", "w") as file:
-        for path, text in (files | {f"{about}/RECORD": f"{record}{about}/RECORD,,\n"}).items():
-            file.writestr(path, text)
-
-
 def wanted(name):
     return re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)[1]
 
@@ -187,7 +167,7 @@ def wanted(name):
 def index(tmp_path):
     for name in ("torch", "torchvision"):
         for version in (wanted(name), "99.0"):
-            wheel(tmp_path / "index", name, f"{version}+cpu")
+            write_wheel(tmp_path / "index" / name, name, f"{version}+cpu", requires="no-such")
     with Index(tmp_path / "index") as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

@@ -4,6 +4,7 @@ import base64
 import importlib.util
 import io
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,8 @@ def nbval(place, cells, **environment):
     nbformat.write(nbformat.v4.new_notebook(cells=cells), place / "cells.ipynb")
     (place / "conftest.py").write_text((ROOT / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-v", "--color=no", "cells.ipynb"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    path = os.pathsep.join([str(ROOT), str(ROOT / "scripts")])
+    environment = {**os.environ, "PYTHONPATH": path, **environment}
     return subprocess.run(command, cwd=place, capture_output=True, text=True, env=environment).stdout
 
 
@@ -96,6 +98,23 @@ def test_cells_of_the_published_network_are_compared_where_its_weights_are(tmp_p
     said = nbval(tmp_path, cells, INCEPTION_LAB_WEIGHTS=str(tmp_path) if at_hand else "off")
     assert f"Cell 0 {'FAILED' if at_hand else 'PASSED'}" in said and "Cell 1 PASSED" in said
     assert ("1 cells ran and were not compared" in said) != at_hand
+
+
+HUNGRY = "wanted = bytearray({size:.0f})\nfor place in range(0, len(wanted), 4096):\n    wanted[place] = 1"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak of another process")
+def test_a_kernel_that_takes_more_memory_than_is_promised_fails_its_cell(tmp_path):
+    """The limit is made a small one here, so that no machine runs out of memory."""
+    (tmp_path / "notebooks.py").write_text((ROOT / "scripts" / "notebooks.py").read_text("utf-8") + "\nMEMORY = 0.3\n")
+    cells = [
+        nbformat.v4.new_code_cell(source, execution_count=number)
+        for number, source in enumerate(["x = 1", HUNGRY.format(size=3e8)], 1)
+    ]
+    said = nbval(tmp_path, cells, PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)]))
+    assert "Cell 0 PASSED" in said and "Cell 1 FAILED" in said, said
+    assert re.search(r"the kernel has taken 0\.\d\d GB of memory, and 0\.3 are allowed", said), said
+    assert re.search(r"most memory of a notebook: 0\.[3-9]\d GB in cells, of 0\.3 GB allowed", said), said
 
 
 @pytest.fixture(scope="module")

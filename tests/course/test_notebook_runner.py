@@ -47,7 +47,7 @@ def saved(tmp_path_factory):
 def test_runner_keeps_going_and_reports_each_notebook(saved):
     _, _, result = saved
     header, failing, passing, last = result.stdout.splitlines()
-    assert header.split() == ["notebook", "cells", "seconds", "result"]
+    assert header.split() == ["notebook", "cells", "seconds", "GB", "result"]
     assert failing.split()[:2] == ["a_fails.ipynb", "2"]
     assert failing.endswith("failed in [2]: ValueError: no such path")
     assert passing.split()[:2] == ["b_passes.ipynb", "3"]
@@ -55,6 +55,16 @@ def test_runner_keeps_going_and_reports_each_notebook(saved):
     assert last == "notebooks: 2, failed: 1"
     assert result.returncode == 1
     assert result.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak of another process")
+def test_runner_prints_the_peak_of_memory_and_fails_above_the_limit(saved, tmp_path, monkeypatch):
+    assert 0.03 < float(saved[2].stdout.splitlines()[2].split()[3]) < 1
+    path = write(tmp_path / "hungry.ipynb", "wanted = b'1' * 300_000_000\ndel wanted", "print('done')")
+    monkeypatch.setattr(notebooks, "MEMORY", 0.3)
+    row, succeeded = notebooks.run(path, timeout=60, keep=True)
+    assert not succeeded and row.endswith("failed: more than 0.3 GB of memory")
+    assert nbformat.read(path, as_version=4).cells[1].outputs[0].text == "done\n"  # what it printed is stored
 
 
 def test_save_leaves_a_failing_notebook_as_it_was(saved):

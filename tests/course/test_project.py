@@ -161,16 +161,50 @@ def test_the_hooks_before_a_commit_are_the_checks_of_make_lint():
     assert all(hook in recipe for hook in hooks)
 
 
+WORKFLOWS = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+}
+
+
+def commands_of(workflow):
+    return [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+
+
 def test_the_workflow_calls_make_on_the_versions_of_python_that_are_supported():
-    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
-    jobs = workflow["jobs"]
+    jobs = WORKFLOWS["ci"]["jobs"]
     assert jobs["quick"]["strategy"]["matrix"]["python"] == ["3.11", "3.13"]
-    commands = {step["run"] for job in jobs.values() for step in job["steps"] if "run" in step}
-    assert {"make lint", "make quick", "make test"} <= commands
+    assert {"make lint", "make quick", "make test"} <= set(commands_of(WORKFLOWS["ci"]))
+    assert WORKFLOWS["ci"][True]["schedule"]  # "on", which YAML reads as true
+
+
+def test_the_workflow_does_without_make_what_windows_and_a_mac_do():
+    job = WORKFLOWS["ci"]["jobs"]["systems"]
+    assert {name.partition("-")[0] for name in job["strategy"]["matrix"]["system"]} == {"ubuntu", "macos", "windows"}
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert not [command for command in commands if "make" in command]
+    assert any(command.startswith("inception-lab check") for command in commands)
+    setup = (ROOT / "docs" / "setup.md").read_text(encoding="utf-8")
+    assert commands[0].replace(".[test]", ".").replace('"', "") in setup
+
+
+def test_the_site_is_published_from_main_when_its_tests_have_passed():
+    site = WORKFLOWS["site"]
+    assert site[True]["workflow_run"]["workflows"] == [WORKFLOWS["ci"]["name"]]
+    assert site[True]["workflow_run"]["branches"] == ["main"]
+    assert "conclusion == 'success'" in site["jobs"]["build"]["if"]
+    assert site["jobs"]["publish"]["needs"] == "build"
+    paths = [step["with"]["path"] for step in site["jobs"]["build"]["steps"] if "path" in step.get("with", {})]
+    assert paths == ["build/site/html"]
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS.values(), ids=WORKFLOWS)
+def test_a_workflow_calls_targets_that_exist_and_needs_no_secret(workflow):
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-    assert {command.split()[-1] for command in commands} <= targets
-    assert workflow[True]["schedule"]  # "on", which YAML reads as true
+    called = re.findall(r"make (?:[A-Z]+=\S* )*(\S+)", "\n".join(commands_of(workflow)))
+    assert set(called) - {".venv/.installed"} <= targets
     assert "secrets." not in str(workflow)
+    assert all(job["timeout-minutes"] for job in workflow["jobs"].values())
 
 
 def test_make_quick_tests_some_of_every_package():
@@ -227,6 +261,14 @@ def test_readme_is_short():
     assert len(text.split()) <= 900
 
 
+def test_readme_says_how_much_disk_and_memory_is_needed():
+    memory, disk = re.search(r"(\d) GB of memory, (\d) GB of disk", README).groups()
+    assert int(memory) == notebooks.MEMORY  # which `make test` and `make course` hold each notebook to
+    setup = " ".join((ROOT / "docs" / "setup.md").read_text(encoding="utf-8").split())
+    download, installed = re.search(r"downloads (\S+) GB, and `.venv` then holds (\S+) GB", setup).groups()
+    assert float(download) + float(installed) <= int(disk)
+
+
 def test_readme_links_to_files_that_exist():
     for target in re.findall(r"\]\((?!https?:|#)([^)]+)\)", README):
         assert (ROOT / target).exists(), target
@@ -241,6 +283,14 @@ def test_no_file_holds_a_path_of_somebodys_machine():
     machine = re.compile(rb"(?:(?<![\w./:-])|file://)/" + folders + rb"/\w[^\s\"']*|\b[A-Z]:[/\\]+Users\b")
     found = {path.name: match.group() for path in repository_files() if (match := machine.search(path.read_bytes()))}
     assert not found
+
+
+def test_line_ends_are_the_same_on_every_system():
+    """A clone on Windows has the bytes that digests of recorded files were made from."""
+    repository_files()
+    listed = subprocess.run(["git", "ls-files", "--eol"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert not [line for line in listed.splitlines() if line.startswith(("i/crlf", "i/mixed"))]
+    assert not [line for line in listed.splitlines() if "attr/text=auto eol=lf" not in line]
 
 
 def test_repository_is_small():

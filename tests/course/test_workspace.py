@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import lab
 import nbformat
 import pytest
 import workspace
@@ -140,4 +141,4 @@ def test_answers_to_predictions_are_folded_in_the_stored_notebooks(path):
 
 def test_the_folder_is_ignored_and_opened_by_make_lab():
     assert f"/{workspace.WORK}/" in (ROOT / ".gitignore").read_text().split()
-    assert f"/lab/tree/{workspace.WORK}/00_welcome.ipynb" in (ROOT / "Makefile").read_text()
+    assert f"/lab/tree/{workspace.WORK}/00_welcome.ipynb" == lab.FIRST
