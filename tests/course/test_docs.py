@@ -118,8 +118,9 @@ def small(words):
 
 
 @pytest.mark.slow
-def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(place, capsys):
+def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(place, capsys, monkeypatch):
     torch.set_num_threads(1)
+    monkeypatch.setattr(bench, "SIZE", 64)  # of its random images
     draw(place / "DATA" / "cifar10-jpeg", 2, 1, 32, classes=2)
     draw(place / "DATA" / "tiny-imagenet-200", 2, 1, 64, classes=2)
     for words in commands(ROOT / "docs" / "gpu-runs.md"):

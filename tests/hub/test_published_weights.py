@@ -1,13 +1,11 @@
 """The published GoogLeNet says what it must: by a forward pass of the tests' own, and on 1,000 photographs."""
 
-import os
-
 import numpy as np
 import pytest
 import skimage.data
 import torch
 import torch.nn.functional as F
-from materials import NEED_REAL_IMAGES
+from materials import is_thorough
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -160,13 +158,13 @@ def sample(real_images):
 
 @pytest.mark.slow
 def test_the_sample_is_classified_as_measured_and_by_its_twins_too(google, sample):
-    """All of it where real images must be there; else the first of every 10, as one process takes minutes for all."""
+    """All of it where tests are thorough; else the first of every 10, as one process takes minutes for all."""
 
     def bfloat16(images):
         with torch.autocast("cpu", torch.bfloat16):
             return google.network(images)
 
-    step = 1 if os.environ.get(NEED_REAL_IMAGES) else 10
+    step = 1 if is_thorough() else 10
     # Another measurement of these photographs gave 75.0 and 93.1. How the small ones are enlarged and where the center
     # is rounded to changes at most one or two photographs of a thousand, so most of the difference is unexplained.
     expected, within = ((74.6, 92.6), 0.3) if step == 1 else (TENTH, 1.01)  # 1: one photograph of a hundred
