@@ -59,8 +59,8 @@ course: $(COURSE) ## execute every notebook and print a table of results
 save: $(COURSE) ## execute every notebook and store its outputs in it (NOTEBOOKS="..." for some)
 	@$(RUN) scripts/notebooks.py run --save --workers $(WORKERS) $(NOTEBOOKS)
 
-site: $(DOCS) ## build the course as pages in build/site/html
-	@$(RUN) scripts/build_site.py
+site: $(DOCS) ## build the course as pages in build/site/html (LIVE=webgpu: live.html uses GPUs too; LIVE=off: without a network)
+	@$(RUN) scripts/build_site.py $(if $(LIVE),--live $(LIVE))
 
 slides: $(DOCS) ## build a deck for each notebook in build/slides
 	@$(RUN) scripts/build_slides.py

@@ -14,13 +14,15 @@ from PIL import Image
 
 from notebooks import MEMORY, peak_memory
 
-# Files that take a minute or more. They start first, so that at the end no process is left alone with one of them.
+# Files that take half a minute or more, here or in `.ci/run`. They start first, so that at the end no process is left
+# alone with one of them.
 LONGEST = [
-    *("10_feature_visualization", "test_published_weights", "test_docs", "11_after_googlenet", "test_exercises"),
-    *("06_training", "inside_the_training_library", "test_operators", "05_auxiliary_classifiers"),
-    *("test_shipped_models", "09_seeing_inside", "08_crops_and_ensembles", "test_runs", "test_studies"),
-    *("07_full_run", "test_site", "test_counting", "test_real_images", "test_wheel", "test_fast_twin"),
-    *("test_visualization", "01_why_go_deeper", "test_trainer"),
+    *("test_published_weights", "test_shipped_models", "test_docs", "10_feature_visualization", "07_full_run"),
+    *("inside_the_training_library", "09_seeing_inside", "test_exercises", "test_operators", "06_training"),
+    *("test_site", "gradients_by_depth", "crops_statistics", "test_runs", "test_counting", "test_trainer"),
+    *("limits_tested", "test_studies", "05_auxiliary_classifiers", "08_crops_and_ensembles", "test_visualization"),
+    *("11_after_googlenet", "does_the_mix_win", "test_lab", "test_fast_twin", "test_watching", "test_wheel"),
+    *("01_why_go_deeper", "test_real_images", "test_inference"),
 ]
 
 PUBLISHED, PEAK = "published", "peak memory"

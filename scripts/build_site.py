@@ -2,11 +2,11 @@
 
 python scripts/build_site.py      the pages are build/site/html/index.html and what it links to
 
-Nothing is executed and nothing is fetched. The source of the site is put together in build/site/source: the folder
-docs, the notebooks and the students' notebooks of the exercises, beside each other as in the repository, so that their
-links hold. The students' notebooks are made anew from their sources, since somebody may have worked in those that lie
-in exercises. The gallery of the published GoogLeNet is put beside the pages, and a unit explorer that was built into
-build/explorer too.
+Nothing is executed, and nothing is fetched but what live.py takes from npm, once. The source of the site is put
+together in build/site/source: the folder docs, the notebooks and the students' notebooks of the exercises, beside each
+other as in the repository, so that their links hold. The students' notebooks are made anew from their sources, since
+somebody may have worked in those that lie in exercises. The gallery of the published GoogLeNet is put beside the pages,
+and a unit explorer that was built into build/explorer too.
 """
 
 import argparse
@@ -23,6 +23,7 @@ from sphinx.cmd.build import main as sphinx_build
 
 import inception_lab
 from inception_lab.common import console, files
+from inception_lab.common.checks import DataError
 from inception_lab.explorer import gallery
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,7 @@ Every unit of a network: what excites it, and what it is wired to.
 <p><a href="unit-gallery/index.html">The published GoogLeNet</a></p>
 """
 TRAINED = '<p><a href="unit-explorer/index.html">A trained network of the course</a></p>\n'
+NO_NETWORK = "<p><em>This copy of the site was built without the network: <code>make site</code> adds it.</em></p>\n"
 WIDGET_NOTE = "<p><em>In JupyterLab, sliders stand here. This is what they show at first.</em></p>"
 
 
@@ -105,6 +107,19 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
     (source / "unit-explorer.md").write_text(EXPLORER_PAGE + TRAINED * is_built, encoding="utf-8")
 
 
+def add_network(source: Path, explorer: Path, live: str) -> None:
+    """Let the page live.md run a network, by "wasm" or by "webgpu" too (see live.py), or say that it does not."""
+    try:
+        if live != "off":
+            from live import write  # here, since the site can be built without what it imports
+
+            write(source, explorer, live)
+            return
+    except DataError as error:
+        print(f"{error}. The page live.html goes without its network; LIVE=off does not ask for it")
+    files.write(source / "live" / "page.html", NO_NETWORK.encode())
+
+
 def write_library(source: Path) -> None:
     """A page for each module of the library, and a list of them with what each is for."""
     names = sorted(m.name for m in pkgutil.walk_packages(inception_lab.__path__, "inception_lab."))
@@ -120,10 +135,11 @@ def write_library(source: Path) -> None:
     (source / "library.md").write_text("\n".join(list_of_pages) + "\n", encoding="utf-8")
 
 
-def build(place: Path = BUILD, explorer: Path = EXPLORER) -> int:
-    """Build the pages into `place`/html. Any warning fails. Returns the exit status of Sphinx."""
+def build(place: Path = BUILD, explorer: Path = EXPLORER, live: str = "off") -> int:
+    """Build the pages into `place`/html, `live` as `add_network` takes it. A warning fails. Returns Sphinx's status."""
     files.check_out(place, "place", folder=True)
     assemble(place / "source", explorer)
+    add_network(place / "source", explorer, live)
     options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(place / "doctrees")]
     with files.new_folder(place / "html") as html:  # killed meanwhile, the older pages are still there
         return sphinx_build([*options, str(place / "source"), str(html)])
@@ -132,8 +148,9 @@ def build(place: Path = BUILD, explorer: Path = EXPLORER) -> int:
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("place", nargs="?", type=Path, default=BUILD)
+    parser.add_argument("--live", choices=("wasm", "webgpu", "off"), default="wasm")
     options = parser.parse_args(arguments)
-    status = build(options.place)
+    status = build(options.place, live=options.live)
     if status == 0:
         print(f"open {options.place / 'html' / 'index.html'}")
     return status

@@ -36,10 +36,10 @@ class Size(NamedTuple):
 
 
 def measure(path: Path) -> Size:
-    """The size of a notebook. Words are those of Markdown cells, without answers and formulas."""
+    """The size of a notebook. Words are those of Markdown cells, without answers, formulas and alt texts."""
     cells = nbformat.read(path, as_version=4).cells
     prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
-    prose = re.sub(r"<details>.*?</details>|\$\$.*?\$\$", "", prose, flags=re.DOTALL)
+    prose = re.sub(r"<details>.*?</details>|\$\$.*?\$\$|!\[[^\]]*\]\([^)]*\)", "", prose, flags=re.DOTALL)
     code = [c for c in cells if c.cell_type == "code" and not HIDDEN & set(c.metadata.get("tags", []))]
     shown = sum("<table" in o.get("data", {}).get("text/html", "") for cell in code for o in cell.outputs)
     exercises = len(list((ROOT / "exercises" / path.stem).glob("*.md")))

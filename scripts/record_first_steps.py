@@ -3,7 +3,7 @@
     python scripts/record_first_steps.py
 
 Writes data/lens/first_steps.csv: one row per network of the study `heads` (three seeds of each arm) and step. `map` of
-`training.gradients` is in a column for each stage: the length of the gradient at its output, on the same 64 images.
+`training.gradients` is in a column for each stage: the norm of the gradient at its output, on the same 64 images.
 The notebook trains one of the networks again and compares.
 """
 

@@ -1,4 +1,5 @@
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import matplotlib
 import pytest
-from materials import NEED_REAL_IMAGES, REAL_IMAGES, WEIGHTS
+from materials import NEED_REAL_IMAGES, REAL_IMAGES, SEED, WEIGHTS
 from quick import QUICK
 
 # Figures are drawn in memory, whatever display the machine has. MPLBACKEND would do that too, but the kernels
 # that tests start would inherit it, and show no figures.
 matplotlib.use("Agg")
+
+# The processes of pytest-xdist inherit it.
+os.environ.setdefault(SEED, str(random.randrange(10**6)))
 
 # Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
 NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"

@@ -1,8 +1,9 @@
-"""Processes that train and are killed: started from a server that has imported PyTorch once, so that each is quick."""
+"""Processes that train, and are killed if wanted, from a server that has imported PyTorch once: each starts at once."""
 
 import multiprocessing
 import os
 import signal
+import socket
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -32,6 +33,27 @@ def run(function, *arguments, kill_after: float | None = None) -> bool:
         process.join()
     assert process.exitcode in (0, -signal.SIGKILL), process.exitcode
     return process.exitcode != 0
+
+
+def run_two(function, *arguments) -> None:
+    """Run a function in two processes that find each other by the variables that torchrun sets. Neither may fail."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [start(one_of_two, rank, port, function, arguments) for rank in (0, 1)]
+    for process in processes:
+        process.join(60)
+        process.kill()  # one that waits for the other
+    assert [process.exitcode for process in processes] == [0, 0]
+
+
+def one_of_two(rank: int, port: int, function, arguments: tuple) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ |= {"TORCHELASTIC_RUN_ID": "tests", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    function(*arguments)
 
 
 def training(out: Path, recipe) -> None:

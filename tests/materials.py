@@ -1,4 +1,8 @@
-"""The variables that say which real images and weights there are for tests, and how many of them are used."""
+"""The variables that say which real images and weights there are for tests, and how much is tested with them."""
+
+import os
+import random
+from collections.abc import Sequence
 
 # Real images for tests: packed sets with a script that unpacks them, beside the repository or where this variable
 # says. They are not part of the project. Tests that want them are skipped without them, unless NEED is set.
@@ -7,5 +11,23 @@ REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED
 # The published GoogLeNet's weights: where INCEPTION_LAB_WEIGHTS says, as for the library, or beside the real images.
 WEIGHTS = "INCEPTION_LAB_WEIGHTS"
 
-# What takes minutes is done with all images if this is set, else with a part of them.
+# All images of each recorded run are evaluated, however long a CPU takes, if this is set.
 WHOLE_SETS = "INCEPTION_LAB_WHOLE_SETS"
+
+# `.ci/run` sets this and tests everything. `make test` leaves out what CONTRIBUTING.md lists, and takes `some` of what
+# is many times the same. The seed draws them: a failure prints it, and with it set the same ones are taken again.
+THOROUGH, SEED = "INCEPTION_LAB_THOROUGH", "INCEPTION_LAB_TEST_SEED"
+
+
+def is_thorough() -> bool:
+    return bool(os.environ.get(THOROUGH))
+
+
+def some(things: Sequence, number: int) -> list:
+    """So many of these things in their order, drawn anew for each run of pytest; all of them where it is thorough."""
+    if is_thorough():
+        return list(things)
+    seed = os.environ[SEED]  # tests/conftest.py sets it
+    drawn = sorted(random.Random(f"{seed} {len(things)}").sample(range(len(things)), number))
+    print(f"{number} of {len(things)} were drawn: {SEED}={seed} draws them again, and {THOROUGH}=1 takes all")
+    return [things[i] for i in drawn]

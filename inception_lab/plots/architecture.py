@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch, Rectangle
+from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
 from torch import nn
 
 from inception_lab.costs.counting import count
@@ -61,42 +61,57 @@ def draw_module(module: Inception | NaiveInception, in_channels: int, size: int 
 
 
 def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 224)) -> Axes:
-    """Draw a network from its own layers: one bar per stage, as high as its map's side, striped by path.
+    """Draw a network from its own layers: one volume per stage, as high and deep as its map, as long as its channels.
 
-    The side is on a logarithmic scale. A stripe's share of the bar is its path's share of the stage's output
-    channels; a gray bar has no paths. Stages that change neither map nor channels (normalization, flattening,
-    dropout) are left out. Auxiliary heads are marked above the stage that feeds them. Returns the axes.
+    Both scales are linear. A stage's paths follow each other along its channels, each in its color; what has no paths
+    is gray. Stages that change neither map nor channels (normalization, flattening, dropout) are left out. Auxiliary
+    heads are marked above the stage that feeds them. Returns the axes.
     """
-    ax = plt.subplots(figsize=(11, 3.8))[1]
+    ax = plt.subplots(figsize=(11, 3.2))[1]
     stages = count(model, input_size).by_stage()
     stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
-    for x, (stage, row) in enumerate((str(name), row) for name, row in stages.iterrows()):
-        channels, side = row.output[0], row.output[1] if len(row.output) == 3 else 1
-        height, bottom = np.log2(side) + 1, 0.0
-        for path, share in _path_shares(getattr(model, stage)).items():
-            ax.add_patch(Rectangle((x - 0.4, bottom), 0.8, height * share, color=PATHS.get(path, "#b8b8b8"), lw=0))
-            bottom += height * share
-        ax.text(x, height + 0.15, f"{channels}\n{side}×{side}", ha="center", va="bottom", fontsize=8)
-        ax.text(x, -0.2, stage, ha="right", va="top", rotation=45, fontsize=9, rotation_mode="anchor")
+    shapes = {str(name): (*row.output, 1)[:2] for name, row in stages.iterrows()}  # channels and side
+    largest, x = max(side for _, side in shapes.values()), 0.0
+    for stage, (channels, side) in shapes.items():
+        height = 112 * side / largest
+        depth, end = 0.4 * height, x
+        for path, width in _path_widths(getattr(model, stage), channels).items():
+            _block(ax, end, width / 13, height, depth, PATHS.get(path, "#b8b8b8"))
+            end += width / 13
+        center, top = (x + end + depth) / 2, height + depth + 4
+        ax.text(center, top, f"{channels}\n{side}×{side}", ha="center", fontsize=8)
+        ax.text((x + end) / 2, -6, stage, ha="right", va="top", rotation=45, fontsize=9, rotation_mode="anchor")
         if stage in getattr(model, "heads", ()):
             arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
-            ax.annotate("head", (x, height + 1.1), (x, height + 2.2), ha="center", color=HIGHLIGHT, arrowprops=arrow)
+            ax.annotate("head", (center, top + 24), (center, top + 52), ha="center", color=HIGHLIGHT, arrowprops=arrow)
+        x = max(end + depth + 10, x + 48)  # room for the label
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PATHS.values()]
     labels = path_labels(model.design) if isinstance(model, GoogLeNet) else PATH_LABELS
     ax.legend(handles, labels.values(), title="path", ncols=4, loc="upper right")
-    ax.set(xlim=(-0.7, len(stages) - 0.3), ylim=(-3, 9.5), title="Output channels and map size of every stage")
+    ax.set(
+        xlim=(-30, x), ylim=(-70, 190), aspect="equal", title="The output of every stage: channels, and side of the map"
+    )
     ax.axis("off")
     return ax
 
 
-def _path_shares(stage: nn.Module) -> dict[str, float]:
+def _path_widths(stage: nn.Module, channels: int) -> dict[str, int]:
+    """How many of a stage's channels each path gives; a stage without paths is one path without a name."""
     if not isinstance(stage, Inception):
-        return {"": 1.0}
+        return {"": channels}
     widths: dict[str, int] = {}
     for path, module in stage.named_children():
         convolutions = [m for m in module.modules() if isinstance(m, nn.Conv2d)]
-        widths[path] = convolutions[-1].out_channels if convolutions else stage.out_channels - sum(widths.values())
-    return {path: width / stage.out_channels for path, width in widths.items()}
+        widths[path] = convolutions[-1].out_channels if convolutions else channels - sum(widths.values())
+    return widths
+
+
+def _block(ax: Axes, x: float, width: float, height: float, depth: float, color: str) -> None:
+    """A cuboid with its front's lower left corner at (x, 0): the front, and lighter its top and its right side."""
+    end, back = x + width, height + depth
+    ax.add_patch(Polygon([(x, height), (end, height), (end + depth, back), (x + depth, back)], fc=ramp(color)(0.6)))
+    ax.add_patch(Polygon([(end, 0), (end + depth, depth), (end + depth, back), (end, height)], fc=ramp(color)(0.4)))
+    ax.add_patch(Rectangle((x, 0), width, height, color=color, lw=0.5))
 
 
 def _box(ax: Axes, x: float, y: float, width: float, height: float, text: str, size: float, **style: Any) -> None:

@@ -7,6 +7,8 @@ import pytest
 import record_broken_runs as script
 
 from inception_lab.common import files
+from inception_lab.data import Shapes, datasets
+from inception_lab.training import open_data
 
 LOGS = {fault: pd.read_csv(files.recorded("logs", f"{name}.csv")) for name, fault in script.LOGS.items()}
 TRAINING = ["epoch", "train_loss", "train_top1_error"]
@@ -26,6 +28,8 @@ def test_every_fault_shows_in_its_log():
 def test_the_script_makes_such_logs(monkeypatch, tmp_path):
     recipe = replace(script.RECIPE, train_images=32, epochs=1, warmup_epochs=0, schedule="constant", batch=16)
     monkeypatch.setattr(script, "RECIPE", recipe)
+    validation = datasets.in_memory(Shapes("val", length=64))  # of 2,000, which take longer than the training
+    monkeypatch.setattr(script, "open_data", lambda recipe: open_data(recipe)._replace(val=validation))
     made = {}
     for number, fault in enumerate(script.LOGS.values()):
         made[fault] = script.log(fault, tmp_path / str(number))

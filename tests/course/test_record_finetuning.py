@@ -10,7 +10,7 @@ import torch
 from inception_lab.common import files
 from inception_lab.data.datasets import InMemory
 from inception_lab.evaluation import Study, compare, read_study
-from inception_lab.training import Data
+from inception_lab.training import RECIPES, Data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LABELS = torch.arange(400) % 4
@@ -24,11 +24,22 @@ def data():
 
 
 def test_a_seed_chooses_as_many_images_of_each_class_and_larger_choices_hold_smaller_ones(data):
-    few, more = (recorder.balanced(data, n, seed=3) for n in (5, 20))
-    assert few.labels.bincount().tolist() == [5] * 4 and more.labels.bincount().tolist() == [20] * 4
-    pixels = {tuple(image.flatten().tolist()) for image in more.images}
-    assert all(tuple(image.flatten().tolist()) in pixels for image in few.images) and len(pixels) == 80
-    assert not torch.equal(few.images, recorder.balanced(data, 5, seed=4).images)
+    few, more = (recorder.chosen(data, n, seed=3) for n in (5, 20))
+    assert LABELS[few].bincount().tolist() == [5] * 4 and LABELS[more].bincount().tolist() == [20] * 4
+    assert set(few.tolist()) < set(more.tolist()) and len(set(more.tolist())) == 80
+    assert few.tolist() != recorder.chosen(data, 5, seed=4).tolist()
+    part = recorder.subset(data, few)
+    assert torch.equal(part.images, data.images[few]) and torch.equal(part.labels, LABELS[few])
+
+
+def test_rates_are_chosen_on_training_images_alone(data, monkeypatch):
+    monkeypatch.setattr(recorder, "HELD_OUT", 10)
+    test = InMemory(data.images[:8] * 0, LABELS[:8], CLASSES, (0.4,) * 3, (0.25,) * 3)
+    split = recorder.hold_out(Data(data, test, CLASSES, data.mean, data.std, None))
+    assert split.val.labels.bincount().tolist() == [10] * 4 and len(split.train) == 360
+    both = [tuple(image.flatten().tolist()) for part in (split.train, split.val) for image in part.images]
+    assert sorted(both) == sorted(tuple(image.flatten().tolist()) for image in data.images)
+    assert recorder.SEED_OF_RATES not in range(recorder.SEEDS)
 
 
 def test_every_arm_has_its_settings_and_the_steps_that_the_page_states():
@@ -36,8 +47,26 @@ def test_every_arm_has_its_settings_and_the_steps_that_the_page_states():
     for name in recorder.ARMS:
         recipe, images = recorder.STUDY.recipe_of(name, 2), recorder.per_class(name)
         assert recipe.epochs * 10 * images // recipe.batch == {10: 100, 100: 300, 500: 500}[images]
-        assert recipe.learning_rate == 0.01 and recipe.seed == recipe.weights_seed == 2
+        assert recipe.seed == recipe.weights_seed == 2
         assert (recipe.init == "") == name.startswith("from scratch") and (recipe.loaded_rate == 1) == (not recipe.init)
+    for name in recorder.RATES.arms:
+        recipe, way = recorder.RATES.recipe_of(name, 7), name.partition(",")[0]
+        assert (recipe.learning_rate, recipe.loaded_rate) in recorder.TRIED[way]
+        assert name.endswith(f"{recipe.learning_rate:g} × {recipe.loaded_rate:g}")
+
+
+def test_each_way_has_the_rates_that_were_best_on_the_images_held_out():
+    path = files.recorded("finetuning", "rates.csv")
+    rows = recorder.rows_of(recorder.RATES, path)
+    assert set(rows["arm"]) == set(recorder.RATES.arms) and (rows["seed"] == recorder.SEED_OF_RATES).all()
+    rows["way"] = rows["arm"].str.partition(",")[0]
+    rows["rates"] = rows["arm"].str.rpartition(", ")[2]
+    for way, tried in rows.groupby("way"):
+        errors = tried.groupby("rates")["val_top1_error"].mean()  # over 10 and 100 images per class
+        recipe = recorder.STUDY.recipe_of(f"{way}, 10 per class", 0)
+        assert errors.idxmin() == f"{recipe.learning_rate:g} × {recipe.loaded_rate:g}"
+    usual = RECIPES["finetune"]
+    assert [f"learning_rate={usual.learning_rate}", f"loaded_rate={usual.loaded_rate}"] == recorder.WAYS["fine-tuned"]
 
 
 def test_it_is_resumed_without_training_what_has_its_row(data, tmp_path, monkeypatch):
@@ -55,7 +84,7 @@ def test_it_is_resumed_without_training_what_has_its_row(data, tmp_path, monkeyp
         monkeypatch.setattr(recorder, name, value)
     monkeypatch.setattr(recorder, "open_data", lambda recipe, folder: sets)
     trained, run = [], recorder.run
-    monkeypatch.setattr(recorder, "run", lambda *some: trained.append(some[:2]) or run(*some))
+    monkeypatch.setattr(recorder, "run", lambda *some: trained.append(some[1:3]) or run(*some))
     command = ["somewhere", "--out", str(tmp_path / "runs.csv"), "--runs", str(tmp_path / "runs")]
     recorder.main([*command, "--arms", "fine-tuned, 10 per class"])
     recorder.main(command)

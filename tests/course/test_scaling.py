@@ -1,10 +1,8 @@
 """What runs cost and what larger ones would take: the sums by hand, and the assumptions in the open."""
 
 import json
-import re
 import shutil
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 from scaling import ILSVRC_2012, forecast, spent, transferred_rate
@@ -65,10 +63,3 @@ def test_a_wrong_argument_is_named(wrong):
     arguments = dict(rate=1, epochs=1, parameters=1, batch=1, bandwidth=1) | {wrong: 0}
     with pytest.raises(ValueError, match=f"{wrong} must be above 0, got 0"):
         forecast(**arguments)
-
-
-def test_the_example_of_the_page_runs(capsys):
-    page = Path(__file__).parents[2] / "docs" / "scaling.md"
-    (example,) = re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    exec(example, {})
-    assert "efficiency" in capsys.readouterr().out

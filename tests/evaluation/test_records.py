@@ -7,6 +7,7 @@ import killing
 import pytest
 import tiny
 import torch
+from materials import some
 from safetensors.torch import save_file
 from torchvision.io import write_png
 
@@ -144,22 +145,23 @@ def test_a_name_that_is_taken_and_an_unfinished_run_are_refused(run, tmp_path):
     assert not (tmp_path / "second").exists()
 
 
+STEPS = 50  # of writing, and of making and deleting folders
+
+
 @pytest.mark.slow
 def test_killed_at_any_step_there_is_the_whole_copy_or_none_and_it_can_be_made(run, tmp_path):
-    whole, fatal = records.record(run, "copy", into=tmp_path / "undisturbed"), 0
-    while True:
-        fatal += 1
+    whole = records.record(run, "copy", into=tmp_path / "undisturbed")
+    for fatal in some(range(1, STEPS + 1), 8):
         into = tmp_path / str(fatal)
-        if not killing.run(killing.recording_that_dies_while_it_writes, run, into, fatal):
-            break
+        assert killing.run(killing.recording_that_dies_while_it_writes, run, into, fatal)
         copy = into / "copy"
         if not copy.exists():
             assert not records.overview(into).count("copy")  # it is not taken for a recorded run
             records.record(run, "copy", into=into)
         assert contents(copy) == contents(whole)
         assert (into / "README.md").read_text() == records.HEAD + records.overview(into)
-    assert fatal - 1 > 6 * 5
-    assert not (tmp_path / str(fatal) / ".partial").exists()
+    assert not killing.run(killing.recording_that_dies_while_it_writes, run, tmp_path / "last", STEPS + 1)
+    assert not (tmp_path / "last" / ".partial").exists()
 
 
 def contents(folder):

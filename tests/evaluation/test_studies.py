@@ -5,10 +5,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import killing
@@ -73,6 +72,13 @@ def shapes(tmp_path_factory):
 # --- the record ---------------------------------------------------------------------------------------------
 
 
+@cache
+def params_and_macs(network, image_size, classes, options):
+    """Of one image. The seeds of an arm share them, and so do arms that differ in how they are trained."""
+    cost = count(network, image_size, num_classes=classes, **json.loads(options))
+    return cost.params, cost.macs
+
+
 def assert_record(path, study):
     """The file has the columns and types, and each row says what the study in code says and costs."""
     frame = read_study(path)
@@ -85,8 +91,8 @@ def assert_record(path, study):
         recipe = Recipe.from_json(row.recipe)
         stated = replace(study.recipe_of(row.arm, row.seed), data=recipe.data)  # another copy of it, perhaps
         assert recipe.differences(stated) == [] and recipe.data.startswith(study.recipe.data), (row.arm, row.seed)
-        cost = count(recipe.network, recipe.image_size, num_classes=row.classes, **recipe.options)
-        assert (row.parameters, row.macs) == (cost.params, cost.macs), row.arm
+        costs = params_and_macs(recipe.network, recipe.image_size, row.classes, json.dumps(recipe.options))
+        assert (row.parameters, row.macs) == costs, row.arm
         assert row.epochs == recipe.epochs and row.steps == row.epochs * (row.train_images // recipe.batch)
         assert row.images_per_second == pytest.approx(row.steps * recipe.batch / row.seconds)
         scales = [getattr(row, f"val_top1_error_{name}") for name in OBJECT_SCALES]
@@ -316,24 +322,14 @@ def test_two_processes_train_two_arms_side_by_side(finished, tmp_path):
     pd.testing.assert_frame_equal(*frames, check_exact=True)
 
 
-TWO = """
-import sys
-import test_studies
-
-test_studies.quietly(test_studies.TINY.with_settings(["network=tiny-lrn", "epochs=1"]), sys.argv[1], 1, devices=2)
-print("done")
-"""
+def one_epoch(out: Path) -> None:
+    quietly(TINY.with_settings(["network=tiny-lrn", "epochs=1"]), out, 1)
 
 
 @pytest.mark.slow
 def test_of_two_processes_that_share_each_run_one_writes(tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    places = [Path(__file__).parent, killing.HERE, killing.HERE.parent]
-    path = {"PYTHONPATH": os.pathsep.join(map(str, places)), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path / "tiny.csv")]
-    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("done") == 2 and len(read_study(tmp_path / "tiny.csv")) == 2
+    killing.run_two(one_epoch, tmp_path / "tiny.csv")
+    assert len(read_study(tmp_path / "tiny.csv")) == 2
     for folder in (tmp_path / "tiny").iterdir():
         (session,) = json.loads((folder / "environment.json").read_text())["sessions"]
         assert session["processes"] == 2

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from materials import some
 from PIL import Image
 
 from inception_lab import lens
@@ -163,7 +164,7 @@ def test_jitter_shifts_and_affine_turns():
 @pytest.mark.slow
 def test_an_optimized_image_excites_its_unit_more_than_any_image_and_in_half_precision_too(network):
     data = Shapes("test", length=1000)
-    paths = ("conv2", "inception_3a.three", FIVE, "inception_4c.pool", "inception_5a.one")
+    paths = some(["conv2", "inception_3a.three", FIVE, "inception_4c.pool", "inception_5a.one"], 2)
     best = lens.top_patches(network, data, paths, k=1, **QUIET)
     places = [(path, c) for path in paths for c in (1, 4)]
     strict = dict(steps=512, transforms=[lens.jitter(2)])  # as notebook 10 makes this comparison

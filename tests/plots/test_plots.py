@@ -59,12 +59,14 @@ def test_a_network_is_drawn_stage_by_stage_with_its_heads(name, heads):
     drawn = texts(ax)
     assert drawn.count("head") == heads
     assert "inception_4e" in drawn and "832\n14×14" in drawn and "norm1" not in drawn
-    green = [p for p in ax.patches if p.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.PATHS["five"])]
+    fronts = [patch for patch in ax.patches if isinstance(patch, plt.Rectangle)]
+    green = [p for p in fronts if p.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.PATHS["five"])]
     assert len(green) == 9
-    bars = {round(p.get_x() + 0.4): 0.0 for p in ax.patches}
-    for patch in ax.patches:
-        bars[round(patch.get_x() + 0.4)] += patch.get_height()
-    assert np.allclose([bars[0], bars[4]], [np.log2(112) + 1, np.log2(28) + 1])  # stripes fill their bar
+    channels = fronts[0].get_width() / 64  # conv1 has 64
+    assert np.allclose([p.get_width() / channels for p in green], [32, 96, 48, 64, 64, 64, 128, 128, 128])
+    shown = sum(int(text.split("\n")[0]) for text in drawn if "×" in text)
+    assert np.isclose(sum(p.get_width() for p in fronts) / channels, shown)  # the paths fill their stage
+    assert np.isclose(fronts[0].get_height(), 8 * green[2].get_height())  # 112 and 14 pixels
 
 
 def test_an_impulse_response_counts_its_pixels():

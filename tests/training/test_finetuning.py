@@ -2,13 +2,10 @@
 
 import copy
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import killing
 import pytest
 import tiny
 import torch
@@ -373,24 +370,15 @@ def test_a_run_that_has_no_checkpoint_yet_needs_the_weights_and_says_so(sources,
         tiny.quietly(started(source), tmp_path / "run", resume=True)
 
 
-TWO = """
-import sys
-import tiny
-from inception_lab.training.trainer import train
-
-recipe = tiny.recipe("", image_size=0, init=sys.argv[2], freeze="conv2", loaded_rate=0.5)
-train(recipe, sys.argv[1], data=tiny.data(), progress=False, accelerator="cpu", devices=2)
-"""
+def finetuning(out, source):
+    tiny.quietly(tiny.recipe("", image_size=0, init=str(source), freeze="conv2", loaded_rate=0.5), out)
 
 
 @pytest.mark.slow
 def test_two_processes_begin_with_the_same_weights(sources, tmp_path):
-    (tmp_path / "two.py").write_text(TWO)
-    here = Path(__file__).parents[1]
-    path = {"PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, tmp_path / "two.py", tmp_path / "two", sources / "tiny-aux"]
-    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    killing.run_two(finetuning, tmp_path / "two", sources / "tiny-aux")
+    (session,) = json.loads((tmp_path / "two" / "environment.json").read_text())["sessions"]
+    assert session["processes"] == 2
     before, after = weights(sources / "tiny-aux"), weights(tmp_path / "two")
     assert all(torch.equal(before[name], after[name]) for name in before if name.startswith("conv"))
     assert not torch.equal(before["inception_4a.one.conv.weight"], after["inception_4a.one.conv.weight"])

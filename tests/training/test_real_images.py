@@ -23,7 +23,7 @@ USUAL = dict(optimizer="adamw", learning_rate=0.002, schedule="one-cycle", warmu
 # A short training in memory, by the batched augmentation, and one that reads files and augments each image.
 MEMORY = Recipe("memory", "googlenet-uva", image_size=32, augmentation="flip", **USUAL | {"epochs": 3})
 FILES = dict(in_memory=False, augmentation="crop", smallest_crop=0.5, averaging="ema", average_decay=0.9)
-FILES = Recipe("files", "googlenet-bn", {"aux": False}, image_size=48, **FILES, **USUAL)
+FILES = Recipe("files", "googlenet-laptop", {"aux": False}, image_size=48, **FILES, **USUAL)
 # The packed set and its part; how many of its classes, images to train on and to validate with in each; the recipe.
 SETS = {
     "cifar10": ("cifar10", "test", 6, 36, 12, MEMORY),

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import killing
 import pytest
 import tiny
 import torch
@@ -20,6 +21,7 @@ from inception_lab.data import Augmentation
 from inception_lab.data.pictures import normalize
 from inception_lab.models.googlenet import Outputs
 from inception_lab.training.batches import Batches, in_order
+from inception_lab.training.devices import make_fabric, on_rank_zero
 from inception_lab.training.optimization import Average, learning_rate
 from inception_lab.training.trainer import evaluate, loss, train
 from inception_lab.training.weights import load_model
@@ -339,37 +341,27 @@ def test_a_recipe_that_does_not_fit_is_refused_before_anything_is_written(recipe
     assert not list(tmp_path.iterdir())
 
 
-FIRST_FAILS = """
-import sys
-from pathlib import Path
-from lightning_fabric import Fabric
-from inception_lab.training.devices import on_rank_zero
-
 class Odd(Exception):
     def __init__(self, one, two):  # which cannot be sent to another process
         super().__init__(one + two)
 
-def fail(error):
-    raise error
 
-fabric = Fabric(accelerator="cpu", devices=2)
-fabric.launch()
-told = []
-for error in (OSError(28, "No space left on device", "x.csv"), KeyError("a"), Odd("b", "c")):
-    try:
-        on_rank_zero(fabric, fail, error)
-    except Exception as raised:
-        told.append(f"{type(raised).__name__} {raised}")
-Path(sys.argv[1], f"{fabric.global_rank}.txt").write_text(", ".join(told))
-"""
+def first_fails(out):
+    def fail(error):
+        raise error
+
+    fabric, told = make_fabric(tiny.recipe(), "cpu"), []
+    fabric.launch()
+    for error in (OSError(28, "No space left on device", "x.csv"), KeyError("a"), Odd("b", "c")):
+        try:
+            on_rank_zero(fabric, fail, error)
+        except Exception as raised:
+            told.append(f"{type(raised).__name__} {raised}")
+    (out / f"{fabric.global_rank}.txt").write_text(", ".join(told))
 
 
 def test_whatever_the_first_process_raises_stops_the_others_too(tmp_path):
-    (tmp_path / "two.py").write_text(FIRST_FAILS)
-    path = {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path)]
-    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    killing.run_two(first_fails, tmp_path)
     said = ["[Errno 28] No space left on device: 'x.csv'", "'a'", "bc"]
     first, other = ((tmp_path / f"{rank}.txt").read_text().split(", ") for rank in (0, 1))
     assert first == [f"{kind} {text}" for kind, text in zip(("OSError", "KeyError", "Odd"), said, strict=True)]
