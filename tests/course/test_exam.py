@@ -117,6 +117,7 @@ COMPUTED = {
 @pytest.mark.parametrize("number", COMPUTED)
 def test_a_solution_says_what_the_library_computes(number):
     solution = re.search(rf"^## {number}\. .*?(?=^## |\Z)", SOLUTIONS, re.DOTALL | re.MULTILINE)[0]
+    solution = " ".join(solution.split())
     for value in COMPUTED[number]():
         shown = f"{value:,}" if isinstance(value, int) else value
         assert re.search(rf"(?<![\d,.]){re.escape(shown)}(?![\d])", solution), (shown, solution)
