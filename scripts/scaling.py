@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from inception_lab import costs
-from inception_lab.evaluation.records import read_json
+from inception_lab.training import RunFolder
 from inception_lab.training.recipes import Recipe
 
 ILSVRC_2012 = 1_281_167  # training images (Russakovsky et al. 2014, arXiv:1409.0575, Table 2)
@@ -36,7 +36,8 @@ def spent(folder: str | Path, euros_per_kwh: float, euros_per_hour: float = 0.0,
     euros_per_hour: rent of one device. watts: what one device is assumed to draw where the run did not measure it.
     Raises ValueError where the run did not measure and no assumption is given.
     """
-    metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][-1]
+    run = RunFolder(folder)
+    metrics, session = run.read("metrics.json"), run.read("environment.json")["sessions"][-1]
     hours, devices = metrics["seconds"] / 3600, session["processes"]
     if "watt_hours" in metrics:
         kwh = metrics["watt_hours"] / 1000
@@ -54,9 +55,9 @@ def transferred_rate(folder: str | Path, recipe: Recipe, classes: int) -> float:
     The assumption: the device does as many MACs per second with this recipe as with the recorded one, and its images
     come as fast as it takes them. It fits best where the two networks and image sizes are alike.
     """
-    metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][-1]
-    recorded = Recipe.from_json((Path(folder) / "recipe.json").read_text(encoding="utf-8"))
-    ratio = training_macs(recorded, session["data"]["classes"]) / training_macs(recipe, classes)
+    run = RunFolder(folder)
+    metrics, session = run.read("metrics.json"), run.read("environment.json")["sessions"][-1]
+    ratio = training_macs(run.recipe, session["data"]["classes"]) / training_macs(recipe, classes)
     return metrics["images_per_second"] / session["processes"] * ratio
 
 

@@ -158,18 +158,6 @@ def count(model: nn.Module | str, input_size: Size | None = None, *, training: b
         raise _size_error(model, name, input_size, training, failed) from failed.__cause__
 
 
-class UncountedOperator(ValueError):
-    """An operator ran that no rule of `operators` covers, so that its MACs are not known."""
-
-
-class CounterDisagreement(RuntimeError):
-    """This counter and PyTorch's own found different numbers of operations in the same pass."""
-
-
-class NotLinear(ValueError):
-    """A batch does not cost a fixed part and a part for each image, so that one image's costs are not known."""
-
-
 class _PassFailed(Exception):
     """The network raised the cause of this, such as on a shape that it cannot take, while `module` was running."""
 
@@ -232,7 +220,7 @@ def _extrapolated(two: Layer, three: Layer, four: Layer) -> Layer:
         counts = [getattr(layer, cost) for layer in (two, three, four)]
         if four.name != two.name or counts[2] - counts[1] != counts[1] - counts[0]:
             images = ", ".join(f"{n:,}" for n in counts)
-            raise NotLinear(f"{cost} of layer '{two.name}' are {images} for 2, 3 and 4 images: one's share is unknown")
+            raise ValueError(f"{cost} of layer '{two.name}' are {images} for 2, 3 and 4 images: one's share is unknown")
     return replace(two, macs=2 * two.macs - three.macs, activations=2 * two.activations - three.activations)
 
 
@@ -344,7 +332,7 @@ class _Recorder(TorchDispatchMode):
         if self.unknown:
             found = ", ".join(f"{operator} in layer '{layer}'" for operator, layer in self.unknown.items())
             advice = "add one by inception_lab.costs.rule, as CONTRIBUTING.md shows"
-            raise UncountedOperator(f"no rule says how many MACs these operators do: {found}; {advice}")
+            raise ValueError(f"no rule says how many MACs these operators do: {found}; {advice}")
         flops = torch_counter.get_flop_counts().get("Global", {})
         differing = [
             f"{packet}: {2 * self.macs_by_operator[packet]:,} FLOPs here, {flops.get(packet, 0):,} by PyTorch"
@@ -352,7 +340,7 @@ class _Recorder(TorchDispatchMode):
             if 2 * self.macs_by_operator[packet] != flops.get(packet, 0)
         ]
         if differing:
-            raise CounterDisagreement("this counter and PyTorch's disagree on " + "; ".join(differing))
+            raise RuntimeError("this counter and PyTorch's disagree on " + "; ".join(differing))
 
 
 def _hands_on_one(module: nn.Module) -> bool:

@@ -10,6 +10,7 @@ brightness and color, each by a factor of 0.5 to 1.5, in random order. Two engin
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, log
 from typing import NamedTuple
 
@@ -85,7 +86,7 @@ class Augmentation:
         p, share = self.photometric, (self.cutout / self.size) ** 2  # of the area that is blanked
         return v2.Compose(
             [
-                Shift(self.shift) if self.shift else v2.Identity(),
+                v2.Lambda(partial(random_shift, most=self.shift)) if self.shift else v2.Identity(),
                 v2.RandomResizedCrop(self.size, self.scale, self.ratio, antialias=True),
                 v2.RandomHorizontalFlip(self.flip),
                 v2.ColorJitter(brightness=p, contrast=p, saturation=p) if p else v2.Identity(),
@@ -222,15 +223,9 @@ def crop_and_resize(images: torch.Tensor, boxes: torch.Tensor, size: int, flips:
     return avg_pool2d(patches, points) if points > 1 else patches
 
 
-class Shift(v2.Transform):
+def random_shift(image: torch.Tensor, most: int) -> torch.Tensor:
     """torchvision's engine for `shift`: its RandomCrop, of the image's own size, out of the padded image."""
-
-    def __init__(self, most: int):
-        super().__init__()
-        self.most = most
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return v2.RandomCrop(image.shape[-2:], padding=self.most, padding_mode="reflect")(image)
+    return v2.RandomCrop(image.shape[-2:], padding=most, padding_mode="reflect")(image)
 
 
 def shift(images: torch.Tensor, moves: torch.Tensor) -> torch.Tensor:

@@ -23,12 +23,11 @@ from tqdm.auto import tqdm
 from inception_lab import hub
 from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of, check_whole
-from inception_lab.data import datasets
+from inception_lab.data import Folder, datasets
 from inception_lab.data.crops import CROPS, SCALES, evaluation_crops
 from inception_lab.data.images import printable
 from inception_lab.data.pictures import Source, fit, normalize, photograph
 from inception_lab.evaluation.predictions import Predictions
-from inception_lab.evaluation.published import wordnet_numbers
 from inception_lab.hub.published import most_probable
 from inception_lab.training import tensors
 from inception_lab.training.batches import Data
@@ -93,7 +92,7 @@ def predict(
         with tqdm(desc=name, total=len(images), initial=done, unit=" images", disable=not progress) as bar:
             for part in predict_parts(model, to_do, recipe, fabric, crops, batch):
                 parts.append(part)
-                file.write_sometimes(parts)
+                file.write(parts, every=SAVE_EVERY)
                 bar.update(len(part[1]))
         file.write(parts)
     probabilities, labels = joined(parts)
@@ -180,6 +179,26 @@ def check_classes(run: str | Path, given: list[str], trained: list[str]) -> None
             raise ValueError(f"data must have the classes of {run}: class {number} is {one!r}, not {other!r}")
 
 
+def wordnet_numbers(images: Any) -> torch.Tensor:
+    """The number, from 0 to 999, of each class of a tree of ImageNet: of all of it, or of some classes.
+
+    Raises ValueError for images that are in no such tree.
+    """
+    from timm.data import ImageNetInfo
+
+    while isinstance(images, datasets.Part):
+        images = images.data
+    ids = {wordnet_id: number for number, wordnet_id in enumerate(ImageNetInfo().label_names())}
+    names = images.folders if isinstance(images, Folder) else images.classes
+    for name in names:
+        if name not in ids:
+            raise ValueError(
+                "data must have folders named by WordNet ids of ILSVRC-2012, such as n01440764, for a published "
+                f"network, got {name!r}"
+            )
+    return torch.tensor([ids[name] for name in names])
+
+
 def views(images: torch.Tensor, crops: int | None, recipe: Recipe) -> torch.Tensor:
     """What the network sees of images (N, 3, H, W): (N, M, 3, size, size), M crops of each, or 1 for the whole image.
 
@@ -257,9 +276,9 @@ class PredictionFile:
         except (RunError, KeyError):  # damaged: it is made anew
             return nothing
 
-    def write(self, parts: list[Part]) -> None:
-        """Replace the file. Raises RunError where that cannot be done."""
-        if not self.store:
+    def write(self, parts: list[Part], every: float = 0.0) -> None:
+        """Replace the file, unless it is younger than `every` seconds. Raises RunError where that cannot be done."""
+        if not self.store or time.monotonic() - self.written < every:
             return
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -269,8 +288,3 @@ class PredictionFile:
         except (OSError, RunError) as error:
             raise RunError(f"{error}; store=False (--no-store) evaluates without storing anything") from error
         self.written = time.monotonic()
-
-    def write_sometimes(self, parts: list[Part]) -> None:
-        """Replace the file if it is older than SAVE_EVERY."""
-        if time.monotonic() - self.written >= SAVE_EVERY:
-            self.write(parts)

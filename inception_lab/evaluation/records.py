@@ -60,11 +60,6 @@ def own_folder() -> Path:
     return files.data_folder() / "runs"
 
 
-def read_json(folder: str | Path, name: str) -> dict[str, Any]:
-    """metrics.json or environment.json of a run folder; RunError, naming the file, where it is not one."""
-    return RunFolder(folder).read(name)
-
-
 def record(
     run: str | Path,
     name: str | None = None,
@@ -114,17 +109,9 @@ def record(
             files.write(copy / "mistakes.safetensors", pictures)
         if weights:
             files.write(copy / "model.safetensors", halved(run / "model.safetensors"))
-        write_overview(into, copy)  # killed after this, the command can be called again
+        # Killed after this, the command can be called again.
+        files.write(into / "README.md", (HEAD + overview(into, copy)).encode())
     return target
-
-
-def write_overview(folder: str | Path | None = None, *new: Path) -> None:
-    """Write the README.md of recorded runs anew, such as after one has been deleted.
-
-    folder: by default data/runs. new: run folders that are about to be put there.
-    """
-    folder = own_folder() if folder is None else Path(folder)
-    files.write(folder / "README.md", (HEAD + overview(folder, *new)).encode())
 
 
 def class_names(path: Path) -> list[str]:
@@ -223,7 +210,7 @@ def overview_row(folder: Path) -> tuple[str, ...]:
     """The cells of one run in the columns of OVERVIEW. Raises RunError where the folder is no whole recorded run."""
     run = RunFolder(folder)
     recipe, minutes = run.recipe, sum(row.seconds for row in run.history) / 60
-    metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][-1]
+    metrics, session = run.read("metrics.json"), run.read("environment.json")["sessions"][-1]
     note, weights = folder / "note.txt", folder / "model.safetensors"
     return (
         folder.name,

@@ -14,7 +14,6 @@ from inception_lab import costs
 from inception_lab.common import files
 from inception_lab.common.checks import RunError, check_one_of
 from inception_lab.data import Shapes, datasets
-from inception_lab.evaluation.records import read_json
 from inception_lab.evaluation.studies import STUDIES, Study
 from inception_lab.training.batches import Data, in_order
 from inception_lab.training.recipes import Recipe
@@ -135,8 +134,9 @@ def row_of(folder: Path, arm: str, device: torch.device) -> StudyRow:
     _, about = load_model(folder)
     recipe, classes = about["recipe"], len(about["classes"])
     cost = costs.count(recipe.network, recipe.image_size, num_classes=classes, **recipe.options)
-    metrics, session = read_json(folder, "metrics.json"), read_json(folder, "environment.json")["sessions"][0]
-    last_epoch = RunFolder(folder).history[-1]
+    run = RunFolder(folder)
+    metrics, session = run.read("metrics.json"), run.read("environment.json")["sessions"][0]
+    last_epoch = run.history[-1]
     same = ("val_top1_error", "val_top5_error", "val_loss", "epochs", "steps", "seconds", "images_per_second")
     is_drawn = recipe.data == "shapes"
     by_scale = error_by_scale(folder, device) if is_drawn else {}

@@ -30,13 +30,9 @@ def kaiming(model: nn.Module, hidden_bias: float) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
-def pytorch_default(model: nn.Module, hidden_bias: float) -> None:
-    """Leave every layer as PyTorch initializes it (He et al.'s uniform rule with a = √5)."""
-
-
 INITIALIZATIONS = {
     "xavier": xavier,
     "truncated normal": truncated_normal,
     "kaiming": kaiming,
-    "pytorch": pytorch_default,
+    "pytorch": lambda model, hidden_bias: None,  # as PyTorch makes each layer: He et al.'s uniform rule with a = √5
 }

@@ -40,9 +40,8 @@ def save(folder: Path, recipe: Recipe, tensors: Tensors, state: dict) -> Path:
 def load(folder: Path, recipe: Recipe, steps: int | None = None) -> tuple[Tensors, dict] | None:
     """Tensors and state (see `State`) of the newest checkpoint of a run folder; None where there is none yet.
 
-    steps: of an epoch, so that the state can be checked against the run.
-
-    Raises RunError for a file that is damaged, foreign or of another recipe, saying whether the one before is whole.
+    steps: of an epoch, so that the state can be checked against the run. Raises RunError for a file that is damaged,
+    foreign or of another recipe, saying whether the one before is whole.
     """
     newest, before = folder / NEWEST, folder / BEFORE
     # Killed between two renames, a run has no newest checkpoint, but the one before.

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -64,17 +64,6 @@ def rank_zero_first(fabric: Fabric, function: Callable[..., Result], *arguments:
 
     What it raises in the first is a RunError in the others.
     """
-    result = error = None
-    with fabric.rank_zero_first():
-        try:
-            result = function(*arguments)
-        except Exception as raised:  # raised below: a process that leaves here is waited for
-            error = raised
-    on_rank_zero(fabric, _raise, error)
-    _raise(error)
-    return cast(Result, result)
-
-
-def _raise(error: Exception | None) -> None:
-    if error is not None:
-        raise error
+    made: list[Result] = []  # on the first process: what it makes is not sent to the others
+    on_rank_zero(fabric, lambda: made.append(function(*arguments)))
+    return made[0] if made else function(*arguments)

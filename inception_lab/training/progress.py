@@ -16,13 +16,9 @@ from inception_lab.training.state import Epoch, Step
 
 
 class Steps:
-    """Loss and learning rate of a run by step: one `state.Step` for each of at most MOST stretches of equal length.
+    """Loss and learning rate of a run by step: one `state.Step` for each of at most MOST stretches of equal length."""
 
-    A run of up to MOST steps has one row per step. In a longer one a row is of several steps, so that the table stays
-    small however long the run is; the column `steps` says of how many.
-    """
-
-    MOST = 4000
+    MOST = 4000  # so that the table stays small however long the run is
 
     def __init__(self, recipe: Recipe, steps_per_epoch: int, rows: list[Step] | None = None):
         self.recipe, self.steps_per_epoch, self.rows = recipe, steps_per_epoch, rows or []

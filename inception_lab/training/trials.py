@@ -137,24 +137,17 @@ class RisingTrainer(Trainer):
 
 
 def lr_range(
-    recipe: Recipe | str,
-    *,
-    low: float = 1e-5,
-    high: float = 1.0,
-    steps: int = 100,
-    **options: Any,
+    recipe: Recipe | str, *, low: float = 1e-5, high: float = 1.0, steps: int = 100, **options: Any
 ) -> RateTest:
     """A learning-rate range test: one short training in which the rate rises from `low` to `high`, and its losses.
 
-    Smith 2015, arXiv:1506.01186, Section 3.3, lets the rate rise in a straight line, watches the accuracy, and takes
-    for the highest rate of a schedule the one at which it slows, becomes ragged or falls, by eye. Here the rate is
-    multiplied by the same factor in each of `steps` steps, and what is watched is the loss, as in fastai (Howard &
-    Gugger 2020, arXiv:2002.04688): smoothed is its exponential average with factor SMOOTHING, divided by
-    1 − SMOOTHING^step. The test ends early where that exceeds four times its lowest value, or the loss is not finite.
+    The test of Smith 2015, arXiv:1506.01186, Section 3.3, as fastai makes it (Howard & Gugger 2020, arXiv:2002.04688):
+    the rate is multiplied by the same factor in each of `steps` steps, and the loss is watched. smoothed is its
+    exponential average with factor SMOOTHING, divided by 1 − SMOOTHING^step. The test ends early where that exceeds
+    four times its lowest value, or the loss is not finite.
 
-    suggestion: the rate at which the smoothed loss is lowest, divided by 10, without the first tenth of the steps, as
-    fastai's rule "minimum" has it. (Its rule "steep" takes the rate at which the loss falls fastest; there the noise of
-    single steps decides.) It is where a search can begin, for this size of batch, and no optimum.
+    suggestion: the rate at which the smoothed loss is lowest, divided by 10, without the first tenth of the steps
+    (fastai's rule "minimum"). It is where a search can begin, for this size of batch, and no optimum.
 
     frame: columns step (from 1), learning_rate, loss and smoothed. recipe: its own rate and schedule do not count; in
     all else the steps are those of its run. options: data, skip_broken and accelerator, as in `train`.

@@ -12,7 +12,7 @@ from inception_lab.common import files
 from inception_lab.data import Folder, evaluation_crops, normalize
 from inception_lab.data.folders import IMAGENET_MEAN
 from inception_lab.evaluation import average, predict
-from inception_lab.evaluation.published import wordnet_numbers
+from inception_lab.evaluation.inference import wordnet_numbers
 from inception_lab.models import zoo
 from inception_lab.training.weights import load_published
 
