@@ -78,16 +78,13 @@ def figure(pages, browser):
 def counted(channels, size, *widths):
     """What the figure must say of a module: reduced, then naive, by `count` on the modules themselves."""
     w = Widths(*widths)
-    modules = {
-        "Reduced": Inception(channels, w) if any((w.one, w.three, w.five, w.pool_proj)) else None,
-        "Naive": NaiveInception(channels, w.one, w.three, w.five) if any((w.one, w.three, w.five)) else None,
-    }
+    naive = [nn.Conv2d(channels, n, k, padding=k // 2) for n, k in ((w.one, 1), (w.three, 3), (w.five, 5)) if n]
+    reduced, out = Inception(channels, w), w.one + w.three + w.five
     lines = []
-    for name, module in modules.items():
-        if module:
-            cost = count(module, (channels, size, size))
-            out = module.out_channels
-            lines.append(f"{name}: {cost.macs} MACs {cost.params} parameters {out} channels out.")
+    for name, modules, outputs in (("Reduced", [reduced], reduced.out_channels), ("Naive", naive, out + channels)):
+        costs = [count(module, (channels, size, size)) for module in modules]
+        macs, params = sum(cost.macs for cost in costs), sum(cost.params for cost in costs)
+        lines.append(f"{name}: {macs} MACs {params} parameters {outputs} channels out.")
     return lines
 
 
@@ -157,7 +154,7 @@ def test_a_price_never_shrinks_when_a_width_grows(figure):
         for value in (8, 16, 40, 56) if name == "size" else (8, 72, 128, 256, 512):
             shown.move(**{name: value})
             prices = [int(n) for n in re.findall(r"(\d+) (?:MACs|parameters)", shown.says)[:4]] + shown.bars()
-            assert before is None or all(a <= b + 1e-6 for a, b in zip(before, prices, strict=True)), (name, value)
+            assert before is None or all(a <= b + 1e-3 for a, b in zip(before, prices, strict=True)), (name, value)
             before = prices
 
 
