@@ -4,7 +4,7 @@ plots.use_style()                     # at the top of a notebook
 plots.draw_network(model), plots.study(frame), plots.module_cost()
 """
 
-from inception_lab.plots.architecture import draw_module, draw_network, impulse_responses, path_images, receptive_fields
+from inception_lab.plots.architecture import draw_module, draw_network, receptive_fields
 from inception_lab.plots.costs import (
     accuracy_cost,
     cost_by_module,
@@ -22,6 +22,8 @@ from inception_lab.plots.lens import (
     attributions,
     filters,
     guesses,
+    impulse_responses,
+    path_images,
     path_maps,
     picture_rows,
     preferred_scales,

@@ -3,7 +3,6 @@
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Polygon, Rectangle
@@ -12,19 +11,7 @@ from torch import nn
 from inception_lab.costs.counting import count
 from inception_lab.models.blocks import Inception, NaiveInception
 from inception_lab.models.googlenet import GoogLeNet
-from inception_lab.plots.style import (
-    HIGHLIGHT,
-    INK,
-    LIGHT,
-    PATH_LABELS,
-    PATHS,
-    QUIET,
-    Array,
-    panels,
-    path_bar,
-    path_labels,
-    ramp,
-)
+from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, panels, path_labels, ramp
 
 
 def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28) -> Axes:
@@ -40,21 +27,18 @@ def draw_module(module: Inception | NaiveInception, in_channels: int, size: int 
     for x, path in enumerate(paths):
         column = layers[layers["name"].str.split(".").str[0] == path]
         y, previous = 1.0, (x, 0.25)
-        layer: Any
-        for layer in column.itertuples():
-            kind = "max pool" if layer.operation == "MaxPool2d" else "avg pool" if "Pool" in layer.operation else "conv"
-            label = f"{layer.kernel} {kind}\n{layer.output[0]} channels"
+        for layer in column.to_dict("records"):
+            kind = {"Conv2d": "conv", "MaxPool2d": "max pool", "AvgPool2d": "avg pool"}[layer["operation"]]
+            label = f"{layer['kernel']} {kind}\n{layer['output'][0]} channels"
             _box(ax, x, y, 0.72, 0.5, label, 9, fc=PATHS[path] + "38", ec=PATHS[path], lw=1.5)
             _arrow(ax, previous, (x, y - 0.3))
             previous, y = (x, y + 0.3), y + 1.0
         _arrow(ax, previous, (x, 2.75))
     _, height, width = layers.iloc[-1].output
-    ends = {
-        0: f"input: {in_channels} channels, {size}×{size}",
-        3: f"concatenation: {module.out_channels} channels, {height}×{width}",
-    }
-    for y, label in ends.items():
-        _box(ax, (len(paths) - 1) / 2, y, len(paths) - 0.2, 0.4, label, 10, fc="#eeeeee", ec=QUIET)
+    middle, wide = (len(paths) - 1) / 2, len(paths) - 0.2
+    gray: Any = dict(fc="#eeeeee", ec=QUIET)
+    _box(ax, middle, 0, wide, 0.4, f"input: {in_channels} channels, {size}×{size}", 10, **gray)
+    _box(ax, middle, 3, wide, 0.4, f"concatenation: {module.out_channels} channels, {height}×{width}", 10, **gray)
     ax.set(xlim=(-0.6, len(paths) - 0.4), ylim=(-0.4, 3.4))
     ax.axis("off")
     return ax
@@ -88,9 +72,7 @@ def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 2
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PATHS.values()]
     labels = path_labels(model.design) if isinstance(model, GoogLeNet) else PATH_LABELS
     ax.legend(handles, labels.values(), title="path", ncols=4, loc="upper right")
-    ax.set(
-        xlim=(-30, x), ylim=(-70, 190), aspect="equal", title="The output of every stage: channels, and side of the map"
-    )
+    ax.set(xlim=(-30, x), ylim=(-70, 190), aspect="equal", title="The output of every stage: channels and map size")
     ax.axis("off")
     return ax
 
@@ -124,34 +106,6 @@ def _arrow(ax: Axes, start: tuple[float, float], end: tuple[float, float]) -> No
     ax.annotate("", end, start, arrowprops=dict(arrowstyle="->", color=QUIET, lw=1.2))
 
 
-def impulse_responses(responses: dict[str, Array]) -> Figure:
-    """Draw what each path makes of a single bright pixel, with the number of pixels it reached.
-
-    responses: path name → (H, W) tensor. Returns the figure.
-    """
-    figure, drawn = panels(responses, 9, 2.6)
-    for ax, path, response in drawn:
-        reached = np.asarray(response) > 0
-        ax.imshow(reached, cmap=ramp(PATHS[path]), vmin=0, vmax=1)
-        ax.set_title(f"{PATH_LABELS[path]}: {reached.sum()} pixel{'s' if reached.sum() > 1 else ''}", loc="center")
-        ax.set(xticks=np.arange(-0.5, response.shape[1]), yticks=np.arange(-0.5, response.shape[0]))
-        ax.tick_params(length=0, labelbottom=False, labelleft=False)
-        ax.grid(color="#dddddd", lw=0.6)
-    return figure
-
-
-def path_images(photograph: Array, responses: dict[str, Array]) -> Figure:
-    """Draw a photograph (H, W, 3) and what each path makes of it: path name → (H, W) tensor. Returns the figure."""
-    figure, drawn = panels({"photograph": photograph, **responses}, 11, 2.6)
-    for ax, name, image in drawn:
-        ax.imshow(image)
-        ax.axis("off")
-        ax.set_title(PATH_LABELS.get(name, name), loc="center", fontweight="bold" if name in PATHS else "normal")
-        if name in PATHS:
-            path_bar(ax, name, "top")
-    return figure
-
-
 def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
     """Draw receptive fields over a square gray photograph (H, W), each as if its unit stood exactly in the middle.
 
@@ -176,7 +130,6 @@ def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
                 va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=color, lw=1),
                 annotation_clip=False,
             )  # fmt: skip
-        label = "pixels from the center"
-        ax.set(xlim=(-edge, edge), ylim=(edge, -edge), xlabel=label, ylabel=label)
-        ax.set_title(f"Fields that {title} {side}×{side} pixels")
+        ax.set(xlim=(-edge, edge), ylim=(edge, -edge), title=f"Fields that {title} {side}×{side} pixels")
+        ax.set(xlabel="pixels from the center", ylabel="pixels from the center")
     return figure

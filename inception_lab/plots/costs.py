@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, draw_box, panels
+from inception_lab.plots.style import HIGHLIGHT, INK, KERNELS, LIGHT, PATH_LABELS, PATHS, QUIET, Array, draw_box, panels
 
 COSTS = {"MACs": (1e9, "billion MACs per image"), "parameters": (1e6, "million parameters")}  # unit and label
 
@@ -187,9 +187,8 @@ def roofline(ax: Axes, layers: pd.DataFrame, peak: float, bandwidth: float) -> A
     intensity, speed = layers["macs"] / layers["bytes"], layers["macs"] / layers["seconds"] / 1e9
     reach = np.geomspace(min(intensity.min(), peak / bandwidth) / 2, intensity.max() * 2, 100)
     ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK)
-    colors = {PATH_LABELS[path]: color for path, color in PATHS.items()}
     for kernel, chosen in layers.groupby("kernel").groups.items():
-        color = colors.get(str(kernel), QUIET)
+        color = KERNELS.get(str(kernel), QUIET)
         ax.scatter(intensity[chosen], speed[chosen], color=color, label=f"{kernel} convolution", s=24)
     ax.set(xscale="log", yscale="log", xlabel="MACs per byte that has to move", ylabel="billion MACs per second")
     ax.set_title("Speed of each convolution under the limits of the machine")

@@ -1,4 +1,4 @@
-"""Figures of what is inside a trained network."""
+"""Figures of what is inside a network, and of what its paths make of an image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -192,3 +192,31 @@ def guesses(photographs: Sequence[Array], found: Sequence[Sequence[tuple[str, fl
 def _percent(share: float) -> str:
     """A share in whole per cent, but neither 0 nor 100 for what is only near them."""
     return "over 99 %" if share > 0.99 else "under 1 %" if share < 0.01 else f"{100 * share:.0f} %"
+
+
+def impulse_responses(responses: dict[str, Array]) -> Figure:
+    """Draw what each path makes of a single bright pixel, with the number of pixels it reached.
+
+    responses: path name → (H, W) tensor. Returns the figure.
+    """
+    figure, drawn = panels(responses, 9, 2.6)
+    for ax, path, response in drawn:
+        reached = np.asarray(response) > 0
+        ax.imshow(reached, cmap=ramp(PATHS[path]), vmin=0, vmax=1)
+        ax.set_title(f"{PATH_LABELS[path]}: {reached.sum()} pixel{'s' if reached.sum() > 1 else ''}", loc="center")
+        ax.set(xticks=np.arange(-0.5, response.shape[1]), yticks=np.arange(-0.5, response.shape[0]))
+        ax.tick_params(length=0, labelbottom=False, labelleft=False)
+        ax.grid(color="#dddddd", lw=0.6)
+    return figure
+
+
+def path_images(photograph: Array, responses: dict[str, Array]) -> Figure:
+    """Draw a photograph (H, W, 3) and what each path makes of it: path name → (H, W) tensor. Returns the figure."""
+    figure, drawn = panels({"photograph": photograph, **responses}, 11, 2.6)
+    for ax, name, image in drawn:
+        ax.imshow(image)
+        ax.axis("off")
+        ax.set_title(PATH_LABELS.get(name, name), loc="center", fontweight="bold" if name in PATHS else "normal")
+        if name in PATHS:
+            path_bar(ax, name, "top")
+    return figure

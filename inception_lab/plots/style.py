@@ -22,6 +22,7 @@ Content = TypeVar("Content")
 
 PATHS = {"one": "#0072B2", "three": "#E69F00", "five": "#009E73", "pool": "#CC79A7"}
 PATH_LABELS = {"one": "1×1", "three": "3×3", "five": "5×5", "pool": "pool"}
+KERNELS = {PATH_LABELS[path]: color for path, color in PATHS.items()}  # a kernel size has the color of its path
 INK, QUIET, HIGHLIGHT, LIGHT = "#222222", "#9a9a9a", "#D55E00", "#56B4E9"  # for everything that is no path
 
 

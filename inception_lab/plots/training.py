@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.stats import t as student_t
 
 from inception_lab.common.checks import check_one_of
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, QUIET, Array, panels, ramp
+from inception_lab.plots.style import HIGHLIGHT, INK, KERNELS, LIGHT, QUIET, Array, panels, ramp
 
 Rows = pd.DataFrame | Sequence  # or dataclasses
 
@@ -36,10 +36,11 @@ def study(
     check_one_of("cost", cost, (None, "macs", "parameters"))
     arms = dict(list(frame.groupby("arm", sort=False)))
     ax = ax or plt.subplots(figsize=(8, 0.9 + 0.5 * len(arms)))[1]
-    for y, runs in enumerate(arms.values()):
+    for y, (arm, runs) in enumerate(arms.items()):
+        color = KERNELS.get(str(arm).replace("x", "×").removesuffix(" alone"), HIGHLIGHT)
         mean = runs[column].mean()
         ax.plot([mean, mean], [y - 0.3, y + 0.3], color=INK, lw=2)
-        ax.plot(runs[column], [y] * len(runs), "o", color=HIGHLIGHT, alpha=0.6, mec="none")
+        ax.plot(runs[column], [y] * len(runs), "o", color=color, alpha=0.6, mec="none")
     names = list(map(str, arms))
     if cost:
         unit = "million MACs" if cost == "macs" else "million parameters"

@@ -105,6 +105,12 @@ def test_a_study_shows_every_run_and_the_mean_of_each_arm():
     assert ax.get_xlabel() == "validation top-1 error (%)"
 
 
+def test_a_study_draws_a_kernel_size_in_its_color():
+    ax = plots.study(STUDY.replace({"arm": {"z, first": "5x5 alone"}}))
+    colors = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
+    assert colors == [plots.PATHS["five"], plots.HIGHLIGHT]
+
+
 def test_errors_are_drawn_by_images_per_class_with_their_intervals():
     rows = [
         (f"{way}, {n} per class", seed, 10 * n, 10, error * (1 + 0.1 * seed) / n**0.5)
