@@ -20,7 +20,7 @@ from torch import nn
 from inception_lab.common.checks import check_one_of
 from inception_lab.costs.counting import count
 from inception_lab.data.crops import SCALES
-from inception_lab.models.blocks import Inception, NaiveInception, Widths
+from inception_lab.models.blocks import Widths
 from inception_lab.models.designs import TABLE_1, walk
 from inception_lab.plots.style import PATH_LABELS, PATHS
 
@@ -40,19 +40,21 @@ def presets() -> dict[str, dict[str, int]]:
 
 
 def costs_by_path(in_channels: int, widths: Widths, size: int) -> pd.DataFrame:
-    """What each path costs in a naive module (Figure 2a) and in one with reductions (Figure 2b), by `count`.
+    """What each path costs in a naive module (Figure 2a) and in one with reductions (Figure 2b).
 
-    size: side of the map in pixels. Rows are the four paths; the columns "naive MACs", "naive parameters", "reduced
-    MACs" and "reduced parameters" take biases as parameters.
+    size: side of the map in pixels. Rows are the four paths; the columns "naive MACs", "reduced MACs", "naive
+    parameters" and "reduced parameters" take biases as parameters. A path of width 0 costs nothing.
     """
     w = Widths(*widths)
-    modules = {"naive": NaiveInception(in_channels, w.one, w.three, w.five), "reduced": Inception(in_channels, w)}
-    costs = {}
-    for name, module in modules.items():
-        rows = count(module, (in_channels, size, size)).rows
-        by_path = rows.groupby(rows["name"].str.split(".").str[0])[["macs", "params"]].sum()
-        costs[f"{name} MACs"], costs[f"{name} parameters"] = by_path["macs"], by_path["params"]
-    return pd.DataFrame(costs).reindex(pd.Index(PATHS, name="path"), fill_value=0)
+    one, pool = [(1, in_channels, w.one)], [(1, in_channels, w.pool_proj or 0)]  # kernel, channels in, channels out
+    three = [(1, in_channels, w.three_reduce), (3, w.three_reduce, w.three)] if w.three else []
+    five = [(1, in_channels, w.five_reduce), (5, w.five_reduce, w.five)] if w.five else []
+    naive = [one, [(3, in_channels, w.three)], [(5, in_channels, w.five)], []]
+    costs: dict[str, list[int]] = {}
+    for module, paths in {"naive": naive, "reduced": [one, three, five, pool]}.items():
+        costs[f"{module} MACs"] = [sum(k * k * c * n for k, c, n in path) * size * size for path in paths]
+        costs[f"{module} parameters"] = [sum(k * k * c * n + n for k, c, n in path) for path in paths]
+    return pd.DataFrame(costs, index=pd.Index(PATHS, name="path"))
 
 
 def module_cost(stage: str = "inception_3a") -> Any:

@@ -251,7 +251,7 @@ def test_as_many_crops_are_different(figure, width, height):
 
 
 @pytest.mark.parametrize(
-    "moved", [{}, {"modules": 1}, {"modules": 12}, {"channels": 512, "one": 256}, {"five": 0, "modules": 4}]
+    "moved", [{}, {"modules": 1}, {"modules": 12}, {"channels": 512, "one": 256}, {"five": 8, "modules": 4}]
 )
 def test_a_stack_of_naive_modules_is_as_wide_and_as_costly(figure, moved):
     values = {"modules": 9, "channels": 192, "one": 64, "three": 128, "five": 32, **moved}

@@ -22,7 +22,7 @@ function reducedMacs(c, w) {
 }
 
 function controls() {
-  const width = (name, label) => ({ name, label, min: 0, max: 256, step: 8 });
+  const width = (name, label) => ({ name, label, min: 8, max: 256, step: 8 });
   return [
     { name: "modules", label: "modules", min: 1, max: MOST, step: 1 },
     { name: "channels", label: "input channels", min: 8, max: 512, step: 8 },
