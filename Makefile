@@ -66,8 +66,8 @@ save: $(COURSE) ## execute every notebook and store its outputs in it (NOTEBOOKS
 site: $(DOCS) ## build the course as pages in build/site/html
 	@$(RUN) scripts/build_site.py
 
-slides: $(DOCS) ## build a deck for each notebook in build/slides
-	@$(RUN) scripts/build_slides.py
+slides: $(DOCS) ## build a deck for each notebook in build/slides (PDF=1: as PDF too, with an installed Chromium)
+	@$(RUN) scripts/build_slides.py $(if $(PDF),--pdf)
 
 check: $(COURSE) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
 	@$(RUN) scripts/exercises.py check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet
