@@ -4,8 +4,8 @@ python scripts/slide_figures.py                     all that are missing or olde
 python scripts/slide_figures.py 03_bottleneck_costs     those of one deck
 
 An outline asks for one by `@draw 2`, where `@figure 2` would take the notebook's picture. The cell that draws it is
-run, with those above it that it needs and no others; the picture keeps a hash of that cell, so that one of an older cell is
-not taken for it. Minutes, and the published weights for some.
+run, with those above it that it needs and no others. The picture keeps a hash of that cell: one of an older cell is not
+used. Minutes, and the published weights for some.
 """
 
 import argparse
