@@ -62,8 +62,8 @@ save: $(COURSE) ## execute every notebook and store its outputs in it (NOTEBOOKS
 site: $(DOCS) ## build the course as pages in build/site/html (LIVE=webgpu: live.html uses GPUs too; LIVE=off: without a network)
 	@$(RUN) scripts/build_site.py $(if $(LIVE),--live $(LIVE))
 
-slides: $(DOCS) ## build a deck for each notebook in build/slides
-	@$(RUN) scripts/build_slides.py
+slides: $(DOCS) ## build a deck for each notebook in build/slides (PDF=1: as PDF too, with an installed Chromium)
+	@$(RUN) scripts/build_slides.py $(if $(PDF),--pdf)
 
 check: $(COURSE) ## grade your answers and say what went wrong (NOTEBOOK=exercises/02_inception_module.ipynb)
 	@$(RUN) -m inception_lab.cli check $(NOTEBOOK) $(NOTEBOOKS) || [ $$? -eq 1 ] # 1: not all of them are right yet

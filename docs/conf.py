@@ -13,7 +13,7 @@ copyright = "The Inception Lab authors. Prose and figures: CC BY 4.0, code: MIT"
 release = inception_lab.__version__
 language = "en"
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "docstrings", "living"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "mathml", "docstrings", "living", "pages"]
 html_title = "Inception Lab"
 html_theme = "pydata_sphinx_theme"
 html_theme_options = {
@@ -31,12 +31,17 @@ html_copy_source = False
 html_extra_path = ["extra"] if (Path(__file__).parent / "extra").is_dir() else []  # the unit explorer
 html_static_path = ["_static"]
 html_css_files = ["course.css"]
+html_js_files = [("course.js", {"defer": "defer"})]
+html_favicon = "_static/favicon.svg"
+# A page without pages below it has nothing to show in a sidebar.
+WITH_PAGES_BELOW = ("notebooks", "exercises", "library")
+html_sidebars = {page.stem: [] for page in Path(__file__).parent.glob("*.md") if page.stem not in WITH_PAGES_BELOW}
 html_math_renderer = "mathml"
 
 nb_execution_mode = "off"
 nb_ipywidgets_js = {}  # no script from a network: living figures bring theirs
 nb_merge_streams = True
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"

@@ -5,12 +5,16 @@ python scripts/build_site.py      the pages are build/site/html/index.html and w
 Nothing is executed, and nothing is fetched but what live.py takes from npm, once. The source of the site is put
 together in build/site/source: the folder docs, the notebooks and the students' notebooks of the exercises, beside each
 other as in the repository, so that their links hold. The students' notebooks are made anew from their sources, since
-somebody may have worked in those that lie in exercises. The gallery of the published GoogLeNet is put beside the pages,
-and a unit explorer that was built into build/explorer too.
+somebody may have worked in those that lie in exercises. Beside the pages are put the notebooks themselves, to be
+downloaded, the decks, the gallery of the published GoogLeNet, a unit explorer that was built into build/explorer, and
+the decks as PDF that were printed into build/slides.
 """
 
 import argparse
+import base64
+import html
 import importlib
+import io
 import pkgutil
 import re
 import shutil
@@ -19,6 +23,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 from sphinx.cmd.build import main as sphinx_build
 
 import inception_lab
@@ -27,26 +32,48 @@ from inception_lab.common.checks import DataError
 from inception_lab.explorer import gallery
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "docs")]
+
+import build_slides  # noqa: E402
+import cards  # noqa: E402
+import dark  # noqa: E402
 
 import notebooks  # noqa: E402
 from exercises import generate, write_course  # noqa: E402
 
-BUILD, EXPLORER = ROOT / "build" / "site", ROOT / "build" / "explorer"
+BUILD, EXPLORER, PDFS = (ROOT / "build" / name for name in ("site", "explorer", "slides"))
 VIEW = "application/vnd.jupyter.widget-view+json"
 LIBRARY = "What each module of `inception_lab` is for. The pages are made from the docstrings."
-EXPLORER_PAGE = """# Unit explorer
+EXPLORER_PAGE = """# Units
 
-Every unit of a network: what excites it, and what it is wired to.
+Every unit of a network: an image made to excite it, what it is wired to, and which classes and sizes of objects it
+answers to. [Notebook 10](notebooks/10_feature_visualization.ipynb) says how such images are made, and how far they can
+be believed.
 
-<p><a href="unit-gallery/index.html">The published GoogLeNet</a></p>
+<p><a class="button" href="unit-gallery/index.html">The units of the published GoogLeNet</a>{trained}</p>
+
+The page opens from the disk and asks no other machine for anything. Type `4a five` into its search for the units of one
+path, `ring` for those that answer to a class, and press Enter on a unit for what is known of it. The same for a network
+of yours: `inception-lab explore runs/NAME --out units`.
 """
-TRAINED = '<p><a href="unit-explorer/index.html">A trained network of the course</a></p>\n'
+TRAINED = ' <a class="button" href="unit-explorer/index.html">A trained network of the course</a>'
+DECKS = """# Slides
+
+One deck for each notebook, for a talk of twenty to thirty minutes. Arrow keys turn the pages, and what follows a
+prediction waits for one more press. N opens a second window with notes, the next slide and a clock, for the speaker
+alone. Each deck is one file, and needs nothing else. `python scripts/build_slides.py --pdf` prints them too.
+
+| deck | minutes | slides | |
+|---|---:|---:|---|
+"""
 NO_NETWORK = "<p><em>This copy of the site was built without the network: <code>make site</code> adds it.</em></p>\n"
 
 
-def for_site(notebook):
-    """The notebook as pages show it: widgets that need a kernel left out, code of folded answers folded too."""
+def for_site(notebook, head: str = ""):
+    """The notebook as pages show it: widgets that need a kernel left out, code of folded answers folded too.
+
+    head: a line of HTML that goes below the title.
+    """
     notebook.metadata.pop("widgets", None)
     for cell in notebooks.answers_to_predictions(notebook.cells):
         cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
@@ -63,7 +90,79 @@ def for_site(notebook):
             cell.source = links_for_site(cell.source)
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("data", True)]
+    title, _, rest = notebook.cells[0].source.partition("\n")
+    notebook.cells[0].source = f"{title}\n\n{head}\n{rest}" if head else notebook.cells[0].source
     return notebook
+
+
+def head_of(page: Path) -> str:
+    """The line below the title of a notebook or of exercises: how long it takes, and what belongs to it."""
+    parts, up = [], "../" * (len(page.parts) - 1)
+    if page.parts[0] == "notebooks":
+        size = cards.measure(ROOT / page)
+        parts.append(f"About {size.minutes} minutes")
+        if size.exercises:
+            parts.append(f'<a href="{up}exercises/{page.stem}.html">{size.exercises} exercises</a>')
+        if page.parent.name == "notebooks":
+            parts.append(f'<a href="{up}decks/{page.stem}.html">Slides</a>')
+    else:
+        parts.append(f'<a href="{up}notebooks/{page.stem}.html">The notebook</a>')
+    parts.append(f'<a href="{up}downloads/{page.as_posix()}" download>Download .ipynb</a>')
+    return f'<p class="about">{" · ".join(parts)}</p>'
+
+
+def cards_of_notebooks(pictures: Path) -> str:
+    """The notebooks of the core as cards: the first figure, the question, minutes and exercises.
+
+    pictures: the folder for the figures, in light and dark. It is called as in the address of the pages.
+    """
+    pictures.mkdir(parents=True)
+    items = []
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        size = cards.measure(path)
+        exercises = f", {size.exercises} exercises" if size.exercises else ""
+        items.append(
+            f'<a class="card-link" href="notebooks/{path.stem}.html">{first_figure(path, pictures)}'
+            f'<span class="question">{path.stem[:2]} · {html.escape(cards.question(path))}</span>'
+            f'<span class="size">{size.minutes} minutes{exercises}</span></a>'
+        )
+    return f'<div class="cards">{"".join(items)}</div>\n'
+
+
+def first_figure(path: Path, pictures: Path) -> str:
+    """HTML for the first figure of a notebook, made small."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        for output in cell.get("outputs", []):
+            encoded = next((data for kind, data in output.get("data", {}).items() if kind.startswith("image/")), None)
+            if encoded:
+                figure = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
+                alt = html.escape(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", ""))
+                shown = {"light": figure, "dark": dark.variant(figure) or figure}
+                for theme, picture in shown.items():
+                    picture.thumbnail((560, 400))
+                    picture.save(pictures / f"{path.stem}-{theme}.png")
+                address = f"{pictures.name}/{path.stem}"
+                return "".join(f'<img class="only-{t}" alt="{alt}" src="{address}-{t}.png">' for t in shown)
+    return ""
+
+
+def write_decks(source: Path, printed: Path) -> None:
+    """The decks beside the pages, those that were printed as PDF too, and the page that lists them."""
+    decks, rows = source / "extra" / "decks", []
+    decks.mkdir(parents=True)
+    for outline in build_slides.outlines():
+        notebook = nbformat.read(ROOT / "notebooks" / f"{outline.stem}.ipynb", as_version=4)
+        title, slides = build_slides.read(outline, notebook)
+        (decks / f"{outline.stem}.html").write_text(build_slides.deck(outline), encoding="utf-8")
+        pdf = printed / f"{outline.stem}.pdf"
+        link = ""
+        if pdf.is_file():
+            shutil.copy(pdf, decks)
+            link = f'<a href="decks/{pdf.name}">PDF</a>'
+        minutes = sum(slide[1] for slide in slides)
+        name = f'<a href="decks/{outline.stem}.html">{html.escape(title)}</a>'
+        rows.append(f"| {name} | {minutes:g} | {len(slides) + 1} | {link} |")
+    (source / "decks.md").write_text(DECKS + "\n".join(rows) + "\n", encoding="utf-8")
 
 
 def links_for_site(text: str) -> str:
@@ -73,7 +172,7 @@ def links_for_site(text: str) -> str:
     return re.sub(rf"\[([^\]]+)\]\((?:\.\./)+{others}\b[^)]*\)", r"\1", text)
 
 
-def assemble(source: Path, explorer: Path = EXPLORER) -> None:
+def assemble(source: Path, explorer: Path = EXPLORER, printed: Path = PDFS) -> None:
     """Put the source of the site together in a folder, from nothing."""
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "docs", source, ignore=shutil.ignore_patterns("slides", "__pycache__"))
@@ -82,8 +181,14 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
         pages = {path: path.relative_to(ROOT) for path in notebooks.course(ROOT / "notebooks")}
         pages |= {path: Path("exercises", path.name) for path in exercises}
         for path, page in pages.items():
-            (source / page).parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(for_site(nbformat.read(path, as_version=4)), source / page)
+            for place in (source / page, source / "extra" / "downloads" / page):
+                place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, source / "extra" / "downloads" / page)
+            nbformat.write(for_site(nbformat.read(path, as_version=4), head_of(page)), source / page)
+    index = source / "index.md"
+    _, _, deeper = cards.overview().partition("\n\n")  # below the table
+    shown = cards_of_notebooks(source / "extra" / "cards") + "\n" + deeper
+    index.write_bytes(files.between(index, cards.BEGIN, cards.END, shown).encode())
     for page in source.glob("*.md"):
         text = links_for_site(page.read_text(encoding="utf-8"))
         page.write_text(re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", text), encoding="utf-8")
@@ -92,7 +197,8 @@ def assemble(source: Path, explorer: Path = EXPLORER) -> None:
     is_built = (explorer / "index.html").is_file()
     if is_built:
         shutil.copytree(explorer, source / "extra" / "unit-explorer")
-    (source / "unit-explorer.md").write_text(EXPLORER_PAGE + TRAINED * is_built, encoding="utf-8")
+    (source / "unit-explorer.md").write_text(EXPLORER_PAGE.format(trained=TRAINED * is_built), encoding="utf-8")
+    write_decks(source, printed)
 
 
 def add_network(source: Path, explorer: Path, live: str) -> None:
@@ -123,14 +229,14 @@ def write_library(source: Path) -> None:
     (source / "library.md").write_text("\n".join(list_of_pages) + "\n", encoding="utf-8")
 
 
-def build(place: Path = BUILD, explorer: Path = EXPLORER, live: str = "off") -> int:
+def build(place: Path = BUILD, explorer: Path = EXPLORER, printed: Path = PDFS, live: str = "off") -> int:
     """Build the pages into `place`/html, `live` as `add_network` takes it. A warning fails. Returns Sphinx's status."""
     files.check_out(place, "place", folder=True)
-    assemble(place / "source", explorer)
+    assemble(place / "source", explorer, printed)
     add_network(place / "source", explorer, live)
     options = ["-q", "-W", "--keep-going", "-b", "html", "-d", str(place / "doctrees")]
-    with files.new_folder(place / "html") as html:  # killed meanwhile, the older pages are still there
-        return sphinx_build([*options, str(place / "source"), str(html)])
+    with files.new_folder(place / "html") as pages:  # killed meanwhile, the older pages are still there
+        return sphinx_build([*options, str(place / "source"), str(pages)])
 
 
 def main(arguments=None) -> int:

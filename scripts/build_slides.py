@@ -1,27 +1,40 @@
 """Build the slides in build/slides: one deck for each outline in docs/slides, with figures from the notebook's outputs.
 
-python scripts/build_slides.py      then open build/slides/02_inception_module.html
+python scripts/build_slides.py           then open build/slides/02_inception_module.html
+python scripts/build_slides.py --pdf     prints them too, with an installed Chromium
 
 An outline is Markdown. Its title is the notebook's, and each `## Heading {minutes}` begins a slide. Lines that begin
-with @ take something from the section of the notebook with the same heading, or from another after `@from Heading`:
+with @ take something from the section of the notebook with the same heading, or from another after `@from Heading`,
+or from another notebook after `@notebook deeper/table_1`:
 
     @figure 2       the second picture of the section (the first if no number is given)
+    @draw 2         the same, as scripts/slide_figures.py drew it for a slide; the notebook's where its cell has changed
     @table, @output, @code      a table, printed text, a code cell: by number, or by some text in it
+    @table error | columns crops, error | rows 1, 144       a table, cut to some columns and rows
+    @line R*        of a printed text, the lines with some text in them
     @answer         the sentence in which the notebook answers its question
 
 What follows a paragraph that begins with `*Predict:*` is shown at one more press of the key that turns the page.
-`Notes:` begins what only the speaker sees (key N). A deck is one HTML file that needs nothing else.
+`Notes:` begins what only the speaker sees, in a window of their own (key N). A deck is one HTML file that needs nothing
+else.
 """
 
 import argparse
+import base64
+import hashlib
 import html
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
+import xml.etree.ElementTree as ET
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import nbformat
 from markdown_it import MarkdownIt
+from PIL import Image
 
 from inception_lab.common import console, files
 
@@ -33,6 +46,7 @@ from mathml import to_mathml  # noqa: E402
 OUTLINES, NOTEBOOKS, BUILD = ROOT / "docs" / "slides", ROOT / "notebooks", ROOT / "build" / "slides"
 HEADING = re.compile(r"^## (.+?) \{(\d+(?:\.\d+)?)\}$", re.MULTILINE)
 TEMPLATE = OUTLINES / "deck.html"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass
@@ -40,9 +54,42 @@ class Section:
     """What one section of a notebook has: pictures as <img>, tables and printed text as HTML, code cells."""
 
     figures: list[str] = field(default_factory=list)
+    cells: list = field(default_factory=list)  # those that drew the figures
     tables: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     code: list[str] = field(default_factory=list)
+
+
+def picture_of(output) -> str:
+    """The picture of an output as an address that holds it; empty if it has none."""
+    data = output.get("data", {})
+    kind = next((kind for kind in ("image/png", "image/jpeg") if kind in data), None)
+    return f"data:{kind};base64,{data[kind].strip()}" if kind else ""
+
+
+def drawn(stem: str, heading: str, number: int) -> Path:
+    """Where the figure of that number below a heading of a notebook is, drawn for a slide."""
+    name = "-".join(re.findall(r"[a-z0-9]+", heading.lower()))
+    return OUTLINES / "figures" / f"{stem[:2]}-{name}-{number}.png"
+
+
+def is_of(target: Path, cell) -> bool:
+    """Whether a figure that was drawn for a slide is of this cell as it is now."""
+    return target.is_file() and Image.open(target).info.get("cell") == fingerprint(cell)
+
+
+def fingerprint(cell) -> str:
+    """The hash of a cell, which a figure that was drawn by it keeps."""
+    return hashlib.sha256(cell.source.encode()).hexdigest()
+
+
+def drawn_large(figure: str, target: Path, cell) -> str:
+    """An <img> with the figure that was drawn for a slide in place of the notebook's, if it is of the same cell."""
+    if not is_of(target, cell):
+        return figure
+    return re.sub(
+        'src="[^"]*"', f'src="data:image/png;base64,{base64.b64encode(target.read_bytes()).decode()}"', figure
+    )
 
 
 def sections(notebook) -> dict[str, Section]:
@@ -57,10 +104,9 @@ def sections(notebook) -> dict[str, Section]:
         alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         for output in cell.outputs:
             data = output.get("data", {})
-            picture = next((kind for kind in ("image/png", "image/jpeg") if kind in data), None)
-            if picture:
-                source = f"data:{picture};base64,{data[picture].strip()}"
+            if source := picture_of(output):
                 current.figures.append(f'<img alt="{html.escape(alt)}" src="{source}">')
+                current.cells.append(cell)
             elif "text/html" in data:
                 current.tables.append(re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.DOTALL))
             elif text := output.get("text") or data.get("text/plain"):
@@ -90,22 +136,45 @@ def markdown(text: str) -> str:
     return re.sub(r"⟦(\d+)⟧", lambda found: formulas[int(found[1])], text)
 
 
-def fitted(table: str) -> str:
-    """A table that a slide has room for: a large one has smaller letters, and names of columns break after _."""
-    head, end, rows = table.partition("</thead>")
-    width, height = head.partition("</tr>")[0].count("<th"), rows.count("<tr")
-    size = "huge" if width > 12 or height > 14 else "large" if width > 8 or height > 11 else ""
-    table = re.sub(r">[^<]*", lambda name: name[0].replace("_", "_<wbr>"), head) + end + rows
-    return f'<div class="{size}">{table}</div>' if size else table
+def cut(table: str, *cuts: str) -> str:
+    """A table of a notebook as a slide has it: some of its columns and rows, and no rows that only count.
+
+    cuts: `columns NAME, NAME` and `rows NAME, NAME`. Raises ValueError for a name that the table does not have.
+    """
+    text = re.search(r"<table.*?</table>", table, re.DOTALL)[0]
+    root = ET.fromstring(re.sub(r"&(?!amp|lt|gt)\w+;", lambda entity: html.unescape(entity[0]), text))
+    head, body = root.find("thead"), root.find("tbody")
+    first, *named = head
+    if named:  # pandas gives the name of the rows a line of its own
+        first[0].text = named[0][0].text
+        head.remove(named[0])
+    rows = [row[0].text or "" for row in body]
+    for what, _, wanted in (cut.strip().partition(" ") for cut in cuts):
+        there = rows if what == "rows" else [cell.text or "" for cell in first][1:]
+        names = [name.strip() for name in wanted.split(",")]
+        if what not in ("rows", "columns") or not set(names) <= set(there):
+            raise ValueError(f"{what} {wanted}: a table may be cut to columns and rows; of {what} it has {there}")
+        gone = [place for place, name in enumerate(there) if name not in names]
+        for row in [body] if what == "rows" else [first, *body]:
+            for place in reversed(gone):
+                row.remove(row[place + (what == "columns")])
+    if rows == [str(number) for number in range(len(rows))]:
+        for row in [first, *body]:
+            row.remove(row[0])
+    for cell in first:
+        cell.text = (cell.text or "").replace("_", " ")
+    return f'<div class="table">{ET.tostring(root, encoding="unicode", method="html")}</div>'
 
 
 def take(kind: str, wanted: str, section: Section, notebook) -> str:
     """The HTML of one line that begins with @. Raises ValueError for what the section does not have."""
     if kind == "answer":
         return f"<blockquote>{markdown(answer(notebook).replace('> ', ''))}</blockquote>"
-    things = getattr(section, kind if kind == "code" else f"{kind}s", None)
+    things = getattr(section, {"code": "code", "line": "outputs"}.get(kind, f"{kind}s"), None)
     if things is None:
-        raise ValueError(f"@{kind} is none of @figure, @table, @output, @code, @answer, @from")
+        raise ValueError(f"@{kind} is none of @figure, @table, @output, @line, @code, @answer, @from, @notebook")
+    wanted, *cuts = wanted.split("|")
+    wanted = wanted.strip()
     if wanted.isdigit() or not wanted:
         things, wanted = things[int(wanted or 1) - 1 :], f"number {wanted or 1}"
     else:
@@ -113,7 +182,10 @@ def take(kind: str, wanted: str, section: Section, notebook) -> str:
     if not things:
         raise ValueError(f"no {kind} {wanted}")
     if kind == "table":
-        return fitted(things[0])
+        return cut(things[0], *cuts) if "<table" in things[0] else things[0]  # a drawing may come as HTML too
+    if kind == "line":
+        lines = html.unescape(things[0]).removeprefix("<pre>").removesuffix("</pre>").splitlines()
+        return f"<pre>{html.escape(chr(10).join(line for line in lines if wanted in line))}</pre>"
     return f"<pre><code>{html.escape(things[0])}</code></pre>" if kind == "code" else things[0]
 
 
@@ -127,7 +199,7 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
     _, *parts = HEADING.split(text)
     for heading, minutes, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         body, _, notes = body.partition("\nNotes:")
-        origin, written, waiting = heading, [], []
+        origin, source, written, waiting = heading, found, [], []
         for line in [*body.strip().splitlines(), "@"]:
             if not line.startswith("@"):
                 waiting.append(line)
@@ -137,11 +209,18 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
             waiting = []
             if kind == "from":
                 origin = wanted
+            elif kind == "notebook":
+                source = sections(nbformat.read(NOTEBOOKS / f"{wanted}.ipynb", as_version=4))
             elif kind:
+                section = source.get(origin, Section())
                 try:
-                    written.append(take(kind, wanted, found.get(origin, Section()), notebook))
+                    shown = take("figure" if kind == "draw" else kind, wanted, section, notebook)
                 except ValueError as error:
                     raise ValueError(f"{outline.name}, slide {heading!r}, section {origin!r}: {error}") from error
+                if kind == "draw":
+                    number = int(wanted or 1)
+                    shown = drawn_large(shown, drawn(outline.stem, origin, number), section.cells[number - 1])
+                written.append(shown)
         html_of_slide = "\n".join(written).replace("<p><em>Predict:", '<p class="predict"><em>Predict:')
         slides.append((heading, float(minutes), html_of_slide, markdown(notes.strip())))
     return title, slides
@@ -153,11 +232,12 @@ def deck(outline: Path) -> str:
     title, slides = read(outline, notebook)
     total = sum(minutes for _, minutes, _, _ in slides)
     lead = f"Inception Lab, about {total:g} minutes, {len(slides) + 1} slides. "
-    lead += "Arrow keys turn pages and show what follows a prediction, N shows notes."
+    lead += "Arrow keys turn pages and show what follows a prediction, N opens the speaker's window."
     pages = [f'<section><h1>{html.escape(title)}</h1><p class="lead">{lead}</p></section>']
     for heading, minutes, body, notes in slides:
         aside = f"<aside><strong>{minutes:g} min.</strong> {notes}</aside>"
-        pages.append(f"<section><h2>{markdown(heading).strip()[3:-4]}</h2>{body}{aside}</section>")
+        title_of_slide = markdown(heading).strip()[3:-4]
+        pages.append(f'<section data-minutes="{minutes:g}"><h2>{title_of_slide}</h2>{body}{aside}</section>')
     page = TEMPLATE.read_text(encoding="utf-8")
     return page.replace("{{title}}", html.escape(title)).replace("{{slides}}", "\n".join(pages))
 
@@ -167,14 +247,37 @@ def outlines() -> list[Path]:
     return [OUTLINES / f"{path.stem}.md" for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 
+def print_pdf(page: Path) -> Path:
+    """Print a deck into a PDF beside it, a slide to a page, with an installed Chromium. Returns the PDF."""
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if chromium is None:
+        raise ValueError(f"--pdf needs a browser that prints: none of {', '.join(CHROMIUM)} is installed")
+    target = page.with_suffix(".pdf")
+    with tempfile.TemporaryDirectory() as profile:
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            f"--user-data-dir={profile}",
+            "--window-size=1280,720",
+        ]
+        command = [chromium, *options, "--no-pdf-header-footer", f"--print-to-pdf={target}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return target
+
+
 def main(arguments=None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("place", nargs="?", type=Path, default=BUILD)
-    place = parser.parse_args(arguments).place
+    parser.add_argument("--pdf", action="store_true", help="print each deck as PDF too, with an installed Chromium")
+    options = parser.parse_args(arguments)
+    place = options.place
     files.check_out(place, "place", folder=True)
     for outline in outlines():
         files.write(place / f"{outline.stem}.html", deck(outline).encode())
         print(place / f"{outline.stem}.html")
+        if options.pdf:
+            print(print_pdf(place / f"{outline.stem}.html"))
     return 0
 
 

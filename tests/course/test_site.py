@@ -1,14 +1,21 @@
 """The course site: it builds without a warning or a network, its links hold, and everybody can read it."""
 
+import html
 import importlib.util
+import itertools
 import re
+import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
 
+import cards
+import claims
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 import notebooks
 
@@ -28,7 +35,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.path, self.links, self.loads, self.anchors = path, [], [], set()
-        self.headings, self.pictures = [], []
+        self.headings, self.pictures, self.descriptions, self.icons = [], [], [], []
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attributes):
@@ -42,6 +49,10 @@ class Page(HTMLParser):
             self.loads.append(attributes["href"])
         if tag == "img":
             self.pictures.append(attributes)
+        if tag == "meta" and attributes.get("name") == "description":
+            self.descriptions.append(attributes["content"])
+        if tag == "link" and "icon" in attributes.get("rel", ""):
+            self.icons.append(attributes["href"])
         if re.fullmatch("h[1-6]", tag):
             self.headings.append(int(tag[1]))
 
@@ -53,7 +64,10 @@ def site(tmp_path_factory):
     explorer = place / "explorer"
     explorer.mkdir()
     (explorer / "index.html").write_text("<!DOCTYPE html><html lang='en'><h1>Explorer</h1></html>")
-    assert script.build(place, explorer) == 0
+    printed = place / "printed"
+    printed.mkdir()
+    (printed / "02_inception_module.pdf").write_bytes(b"%PDF-1.4")
+    assert script.build(place, explorer, printed) == 0
     return place / "html"
 
 
@@ -66,12 +80,17 @@ def pages(site):
 def test_the_site_has_a_page_for_everything(pages):
     names = {path.relative_to(ROOT).with_suffix(".html").as_posix() for path in NOTEBOOKS}
     names |= {f"exercises/{path.stem}.html" for path in ASSIGNMENTS}
+    names |= {f"decks/{path.stem}.html" for path in (ROOT / "notebooks").glob("*.ipynb")}
     names |= {
         "teaching.html",
         "library/inception_lab.models.blocks.html",
         "unit-explorer.html",
         "unit-explorer/index.html",
         "unit-gallery/index.html",
+        "decks.html",
+        "claims.html",
+        "summary.html",
+        "glossary.html",
         "gpu-runs.html",
         "watching.html",
     }
@@ -98,6 +117,64 @@ def test_no_link_is_broken(site, pages):
 def test_nothing_is_loaded_from_a_network(pages):
     loaded = {(name, url) for name, page in pages.items() for url in page.loads if re.match(r"https?:|//", url)}
     assert not loaded
+
+
+def test_every_page_has_a_description_of_its_own_and_an_icon(pages):
+    made_by_sphinx = {name for name in pages if name in ("genindex.html", "search.html", "py-modindex.html")}
+    made_elsewhere = {name for name in pages if name.startswith(("decks/", "unit-"))} - {"unit-explorer.html"}
+    own = {name: page for name, page in pages.items() if name not in made_by_sphinx | made_elsewhere}
+    texts = {name: page.descriptions for name, page in own.items()}
+    assert [name for name, found in texts.items() if len(found) != 1 or not 30 <= len(found[0]) <= 200] == []
+    notebooks_and_docs = [found[0] for name, found in texts.items() if not name.startswith(("library", "exercises"))]
+    assert len(set(notebooks_and_docs)) == len(notebooks_and_docs)
+    assert all(len(page.icons) == 1 and (page.path.parent / page.icons[0]).is_file() for page in own.values())
+
+
+def test_each_notebook_says_how_long_it_takes_and_can_be_downloaded(site, pages):
+    for path in NOTEBOOKS:
+        name = path.relative_to(ROOT).with_suffix("").as_posix()
+        text = (site / f"{name}.html").read_text(encoding="utf-8")
+        size = cards.measure(path)
+        assert f"About {size.minutes} minutes" in text, name
+        if size.exercises:
+            assert f'exercises/{path.stem}.html">{size.exercises} exercises</a>' in text, name
+        assert (site / "downloads" / f"{name}.ipynb").read_bytes() == path.read_bytes()
+        assert any(link.endswith(f"downloads/{name}.ipynb") for link in pages[f"{name}.html"].links), name
+    for path in ASSIGNMENTS:
+        assert any(link.endswith(f"exercises/{path.name}") for link in pages[f"exercises/{path.stem}.html"].links)
+        nbformat.validate(nbformat.read(site / "downloads" / "exercises" / path.name, as_version=4))
+
+
+def test_the_way_through_the_notebooks_goes_forth_and_back(pages):
+    names = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+    for before, after in itertools.pairwise(names):
+        assert f"{after}.html" in pages[f"notebooks/{before}.html"].links
+        assert f"{before}.html" in pages[f"notebooks/{after}.html"].links
+
+
+def test_the_first_page_has_the_picture_a_card_for_each_notebook_and_how_to_begin(site, pages):
+    page, text = pages["index.html"], (site / "index.html").read_text(encoding="utf-8")
+    assert any("what-it-sees" in picture["src"] for picture in page.pictures) and "make lab" in text
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        size = cards.measure(path)
+        card = re.search(rf'<a class="card-link" href="notebooks/{path.stem}.html">(.*?)</a>', text, re.DOTALL)[1]
+        assert html.escape(cards.question(path)) in card and f"{size.minutes} minutes" in card
+    assert "deeper/table_1.html" in text
+
+
+def test_decks_are_listed_with_their_pdf_where_it_was_printed(pages):
+    links = pages["decks.html"].links
+    assert [f"decks/{path.stem}.html" in links for path in (ROOT / "notebooks").glob("*.ipynb")] == [True] * 12
+    assert [link for link in links if link.endswith(".pdf")] == ["decks/02_inception_module.pdf"]
+
+
+def test_descriptions_of_figures_reach_the_pages(site, pages):
+    for path in NOTEBOOKS:
+        name = path.relative_to(ROOT).with_suffix(".html").as_posix()
+        shown = {picture.get("alt") for picture in pages[name].pictures}
+        for cell in nbformat.read(path, as_version=4).cells:
+            if any(kind.startswith("image/") for o in cell.get("outputs", []) for kind in o.get("data", {})):
+                assert cell.metadata["mystnb"]["image"]["alt"] in shown, (name, cell.id)
 
 
 def test_exercises_are_shown_without_answers(site):
@@ -151,20 +228,17 @@ def test_the_library_is_described(site):
 
 
 def test_a_formula_that_is_not_understood_fails_the_build(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        script, "assemble", lambda source, explorer: small_source(source, r"# A page" + "\n\n$\\nosuch{x}$\n")
-    )
+    monkeypatch.setattr(script, "assemble", lambda source, *_: small_source(source, "# A page\n\n$\\nosuch{x}$\n"))
     assert script.build(tmp_path) != 0
-    monkeypatch.setattr(script, "assemble", lambda source, explorer: small_source(source, "# A page\n\n$x^2$\n"))
+    monkeypatch.setattr(script, "assemble", lambda source, *_: small_source(source, "# A page\n\n$x^2$\n"))
     assert script.build(tmp_path) == 0
 
 
 def small_source(source, page):
     source.mkdir(parents=True, exist_ok=True)
-    for name in ("conf.py", "mathml.py", "docstrings.py", "living.py"):
-        (source / name).write_bytes((ROOT / "docs" / name).read_bytes())
-    (source / "_static").mkdir(exist_ok=True)
-    (source / "_static" / "course.css").write_text("")
+    for path in (ROOT / "docs").glob("*.py"):
+        shutil.copy(path, source)
+    shutil.copytree(ROOT / "docs" / "_static", source / "_static", dirs_exist_ok=True)
     (source / "index.md").write_text(page)
 
 
@@ -186,25 +260,24 @@ def test_pictures_on_the_pages_have_their_description(pages):
     assert bare == []
 
 
+GENERIC = re.compile(r"(an? |the )?(image|figure|output|plot of the data)\b", re.IGNORECASE)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_figure_has_a_description(path):
-    bare = []
+    bare, descriptions = [], set()
     for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
         if any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {})):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-            if not 40 <= len(alt) <= 400:
+            if not 40 <= len(alt) <= 400 or GENERIC.match(alt) or alt in descriptions:
                 bare.append((number, alt))
+            descriptions.add(alt)
     assert not bare, "write what is to be seen into the cell's metadata: mystnb, image, alt"
 
 
 VIEWPORTS = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
-READ = (
-    "index.html",
-    "living.html",
-    "notebooks/03_bottleneck_costs.html",
-    "exercises/02_inception_module.html",
-    "teaching.html",
-)
+READ = ("index.html", "notebooks/03_bottleneck_costs.html", "exercises/02_inception_module.html", "teaching.html")
+READ += ("living.html", "claims.html", "decks.html", "unit-explorer.html", "glossary.html")
 # The contrast of every text with what is behind it, by WCAG 2: at least 4.5, or 3 for large letters.
 CONTRAST = """() => {
   const parse = (c) => (c.match(/[\\d.]+/g) || []).map(Number);
@@ -286,3 +359,167 @@ def test_the_site_can_be_used_with_the_keyboard_alone(site, browser):
 def test_links_hold_from_folders_of_notebooks_too():
     text = "[a](../docs/teaching.md), [b](../../docs/weights.md), [c](../../data/lens/README.md), [d](../08.ipynb)"
     assert script.links_for_site(text) == "[a](../teaching.md), [b](../../weights.md), c, [d](../08.ipynb)"
+
+
+# --- what pages do ------------------------------------------------------------------------------------------------
+
+
+# Code and tables of which something is cut off at the right.
+CUT_OFF = """[...document.querySelectorAll('main pre, main table')].filter((e) => e.checkVisibility() &&
+  (e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth)).map((e) => e.innerText)"""
+
+
+@pytest.fixture
+def page(browser):
+    page = browser.new_page(viewport=VIEWPORTS["desktop"])
+    page.set_default_timeout(120_000)
+    yield page
+    page.close()
+
+
+def test_claims_are_filtered_by_verdict_and_notebook_and_the_address_keeps_it(site, page):
+    address = f"file://{site / 'claims.html'}"
+    page.goto(address)
+    shown = "[...document.querySelectorAll('main tbody tr')].filter((r) => r.checkVisibility()).map((r) => r.innerText)"
+    everything = page.evaluate(shown)
+    assert len(everything) == len(claims.published.table("claims"))
+    page.get_by_label("verdict").select_option("contradicted")
+    contradicted = page.evaluate(shown)
+    assert 0 < len(contradicted) < len(everything) and all("\tcontradicted\t" in row for row in contradicted)
+    page.get_by_label("notebook").select_option("table 1")
+    both = page.evaluate(shown)
+    assert 0 < len(both) < len(contradicted) and all(row.endswith("\ttable 1") for row in both)
+    assert page.locator(".claims-filter output").inner_text() == f"{len(both)} claims"
+    kept = page.url
+    assert kept == f"{address}#verdict=contradicted&notebook=table+1"
+    page.goto("about:blank")
+    page.goto(kept)
+    assert page.evaluate(shown) == both
+    page.get_by_label("verdict").select_option("")
+    page.get_by_label("notebook").select_option("")
+    assert page.url == address and page.evaluate(shown) == everything
+    page.goto(f"{address}#verdict=nonsense")
+    assert page.evaluate(shown) == everything
+
+
+def test_without_scripts_all_claims_stand_there(site, browser):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"file://{site / 'claims.html'}")
+    rows = page.locator("main tbody tr")
+    assert rows.count() > 40 and all(row.is_visible() for row in rows.all()) and not page.locator("select").count()
+    context.close()
+
+
+def test_a_search_shows_where_the_word_stands(site, page):
+    page.goto(f"file://{site / 'search.html'}?q=receptive")
+    page.locator("#search-results li .context").first.wait_for()
+    page.wait_for_function("document.querySelectorAll('#search-results li').length > 3")
+    snippets = page.locator("#search-results li .context").all_inner_texts()
+    assert len(snippets) > 3 and sum("receptive" in text.lower() for text in snippets) > len(snippets) / 2
+
+
+def test_code_is_copied_as_it_stands(site, page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(f"file://{site / 'notebooks' / '02_inception_module.html'}")
+    code = page.locator(".cell_input div.highlight").nth(1)
+    expected = code.locator("pre").inner_text().strip()
+    code.hover()
+    code.get_by_role("button", name="Copy").click()
+    page.wait_for_function("[...document.querySelectorAll('button.copy')].some((b) => b.textContent === 'Copied')")
+    assert page.evaluate("navigator.clipboard.readText()") == expected
+    page.goto(f"file://{site / 'tour.html'}")
+    console = page.locator("div.highlight", has_text="$ inception-lab count").first
+    console.hover()
+    console.get_by_role("button", name="Copy").click()
+    page.wait_for_function("[...document.querySelectorAll('button.copy')].some((b) => b.textContent === 'Copied')")
+    command = "inception-lab count alexnet-2012 vgg16 googlenet inception-v3"
+    assert page.evaluate("navigator.clipboard.readText()") == command
+
+
+@pytest.mark.parametrize("key", ["Enter", " "])
+def test_predictions_are_opened_by_keyboard_and_the_focus_is_seen(site, page, key):
+    for path in NOTEBOOKS[:3]:
+        page.goto(f"file://{site / 'notebooks' / path.stem}.html")
+        folds = page.locator("main summary", has_text="I have predicted")
+        assert folds.count() == len(notebooks.answers_to_predictions(nbformat.read(path, as_version=4).cells))
+        for fold in folds.all():
+            fold.focus()
+            page.keyboard.press("Shift+Tab")
+            page.keyboard.press("Tab")  # as by keyboard, so that the focus is drawn
+            assert fold.evaluate("(e) => e === document.activeElement")
+            assert fold.evaluate("(e) => getComputedStyle(e).outlineStyle") == "solid"
+            assert fold.evaluate("(e) => parseFloat(getComputedStyle(e).outlineWidth)") >= 2
+            assert not fold.evaluate("(e) => e.parentElement.open")
+            page.keyboard.press(key)
+            assert fold.evaluate("(e) => e.parentElement.open")
+
+
+def test_formulas_stand_in_the_middle(site, page):
+    page.goto(f"file://{site / 'notebooks' / '03_bottleneck_costs.html'}")
+    sides = page.evaluate("""[...document.querySelectorAll('div.math')].filter((d) => d.checkVisibility()).map((d) => {
+      const outer = d.getBoundingClientRect(), inner = d.querySelector('math').getBoundingClientRect();
+      return [inner.left - outer.left, outer.right - inner.right]; })""")
+    assert sides and all(abs(left - right) < 2 for left, right in sides), sides
+
+
+def test_a_hundred_columns_of_code_are_seen_beside_the_navigation(site, page):
+    page.goto(f"file://{site / 'notebooks' / '03_bottleneck_costs.html'}")
+    columns = page.evaluate("""[...document.querySelectorAll('.cell_input pre')].map((pre) => {
+      const probe = pre.appendChild(document.createElement('span')); probe.textContent = 'x'.repeat(100);
+      probe.style.whiteSpace = 'pre'; const width = probe.getBoundingClientRect().width / 100; probe.remove();
+      const style = getComputedStyle(pre);
+      return (pre.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)) / width; })""")
+    assert columns and min(columns) >= 100
+    assert page.evaluate(CUT_OFF) == []
+
+
+def test_numbers_in_tables_stand_at_the_right_and_words_at_the_left(site, page):
+    page.goto(f"file://{site / 'notebooks' / '04_googlenet_layer_by_layer.html'}")
+    found = page.evaluate("""[...document.querySelectorAll('main table.dataframe td')].map((e) =>
+      [e.textContent.trim(), getComputedStyle(e).textAlign, parseFloat(getComputedStyle(e).paddingRight)])""")
+    sides = {where: {text for text, side, _ in found if side == where} for where in ("left", "right")}
+    assert "Egyptian cat, 47 %" in sides["left"] and not any(re.fullmatch(r"[\d.,]+", text) for text in sides["left"])
+    assert "112" in sides["right"] and not any(re.search(r"[a-z]{3}", text) for text in sides["right"])
+    assert min(padding for *_, padding in found) >= 8
+
+
+def test_figures_are_drawn_for_dark_pages_and_photographs_stay(site, browser):
+    for scheme, other in [("light", "dark"), ("dark", "light")]:
+        context = browser.new_context(viewport=VIEWPORTS["desktop"], color_scheme=scheme)
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        page.goto(f"file://{site / 'notebooks' / '03_bottleneck_costs.html'}")
+        figure = page.locator(f".cell_output img.only-{scheme}").first
+        figure.scroll_into_view_if_needed()
+        assert figure.is_visible() and not page.locator(f".cell_output img.only-{other}").first.is_visible()
+        page.wait_for_function("(e) => e.complete && e.naturalWidth", arg=figure.element_handle())
+        assert figure.evaluate("(e) => e.currentSrc").endswith("-dark.png") == (scheme == "dark")
+        context.close()
+    white = Image.new("RGB", (160, 160), "white")
+    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    white.paste(noise, (48, 48))
+    ImageDraw.Draw(white).line([(0, 10), (160, 10)], fill="black")
+    turned = np.asarray(script.dark.variant(white)).astype(int)
+    assert (turned[56:104, 56:104] == np.asarray(white)[56:104, 56:104]).all()
+    assert turned[150, 150].max() < 40 and turned[10, 80].min() > 200
+    assert script.dark.variant(noise) is None
+
+
+def test_on_paper_no_code_is_cut_off_and_no_table_is_split(site, browser, tmp_path):
+    context = browser.new_context(viewport=VIEWPORTS["desktop"], color_scheme="dark")
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{site / 'notebooks' / '03_bottleneck_costs.html'}")
+    printed = page.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert printed.startswith(b"%PDF") and page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+    page.set_viewport_size({"width": 680, "height": 1000})  # what A4 has between its margins
+    assert page.evaluate(CUT_OFF) == []
+    style = "[...document.querySelectorAll('main .dataframe')].map((e) => getComputedStyle(e).breakInside)"
+    assert set(page.evaluate(style)) == {"avoid"}
+    hidden = ".bd-header, .bd-sidebar-primary, .prev-next-area, button.copy"
+    assert not any(thing.is_visible() for thing in page.locator(hidden).all())
+    context.close()

@@ -32,12 +32,28 @@ def test_a_deck_takes_twenty_to_thirty_minutes(notebook):
     assert slides[-1][0] == "The answer" and "<blockquote>" in slides[-1][2]
 
 
+def test_each_slide_with_content_asks_first_and_each_slide_has_a_note(notebook):
+    _, slides = script.read(script.OUTLINES / f"{notebook.stem}.md", nbformat.read(notebook, as_version=4))
+    content = re.compile(r"<img|<table|<pre|<svg|<math[^>]*block")
+    unasked = [heading for heading, _, body, _ in slides if content.search(body) and 'class="predict"' not in body]
+    silent = [heading for heading, _, _, notes in slides if len(re.sub("<[^>]*>", "", notes).split()) < 5]
+    assert (unasked, silent) == ([], [])
+    for heading, _, body, _ in slides:  # what answers comes after the question
+        first = content.search(body)
+        if first and "<math" not in first[0]:
+            assert body.index('class="predict"') < first.start() or heading.startswith("conv1"), heading
+
+
 def test_numbers_on_slides_stand_in_the_notebook(notebook):
     outline = (script.OUTLINES / f"{notebook.stem}.md").read_text(encoding="utf-8")
     stated = numbers(NO_PROSE.sub(" ", re.sub(r"^@.*$", "", outline, flags=re.MULTILINE)))
-    cells = nbformat.read(notebook, as_version=4)
-    prose = numbers("\n".join(cell.source for cell in cells.cells if cell.cell_type == "markdown"))
-    assert sorted(stated - shown(cells) - referenced() - prose) == []
+    others = [ROOT / "notebooks" / f"{name}.ipynb" for name in re.findall(r"^@notebook (.+)$", outline, re.MULTILINE)]
+    known = referenced()
+    for path in [notebook, *others]:
+        cells = nbformat.read(path, as_version=4)
+        prose = "\n".join(cell.source for cell in cells.cells if cell.cell_type == "markdown")
+        known |= shown(cells) | numbers(prose)
+    assert sorted(stated - known) == []
 
 
 def test_a_deck_needs_nothing_else_and_describes_its_pictures(notebook):
@@ -75,8 +91,7 @@ def test_a_deck_is_turned_with_the_keyboard(browser, tmp_path, width, scheme):
     assert page.evaluate(heading) == "The question"
     page.keyboard.press("End")
     assert page.evaluate(heading) == "The answer" and page.url.endswith(f"#{page.evaluate('slides.length')}")
-    page.keyboard.press("n")
-    assert page.locator("section.shown aside").is_visible()
+    assert not page.locator("section.shown aside").is_visible()
     page.get_by_label("Back").click()
     page.keyboard.press("Home")
     for _ in range(page.evaluate("slides.length + document.querySelectorAll('.predict').length")):
@@ -85,6 +100,60 @@ def test_a_deck_is_turned_with_the_keyboard(browser, tmp_path, width, scheme):
         page.keyboard.press("ArrowRight")
     assert trouble == []
     context.close()
+
+
+def test_the_speaker_has_a_window_that_follows_and_the_slide_shows_no_notes(browser, decks):
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{decks[2]}#4")
+    with context.expect_page() as opened:
+        page.keyboard.press("n")
+    speaker = opened.value
+    assert "does nothing because" in speaker.locator("#notes").inner_text()
+    assert speaker.locator("#next").inner_text() == "what follows the prediction"
+    assert re.fullmatch(r"\d+:\d\d", speaker.locator("#clock").inner_text())
+    assert not any(note.is_visible() for note in page.locator("aside").all())
+    speaker.keyboard.press("ArrowRight")  # the keys of the speaker's window turn the pages
+    assert speaker.locator("#next").inner_text() == "The four paths, by hand"
+    speaker.keyboard.press("ArrowRight")
+    assert page.evaluate("at") == 4 and "type the four lines live" in speaker.locator("#notes").inner_text().lower()
+    speaker.close()
+    page.keyboard.press("ArrowRight")  # and the deck goes on without it
+    assert not page.evaluate("slides[4].classList.contains('waits')")
+    context.close()
+
+
+def test_a_deck_is_printed_as_pdf_a_slide_to_a_page(browser, decks):
+    pdf = script.print_pdf(decks[2])
+    sizes = re.findall(rb"/MediaBox ?\[0 0 ([\d.]+) ([\d.]+)\]", pdf.read_bytes())
+    outline = (script.OUTLINES / f"{decks[2].stem}.md").read_text(encoding="utf-8")
+    assert len(sizes) == len(script.HEADING.findall(outline)) + 1
+    assert {(float(w), float(h)) for w, h in sizes} == {(960, 540)}  # 1280×720 pixels, in points
+
+
+def test_without_a_browser_printing_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr(script.shutil, "which", lambda name: None)
+    with pytest.raises(ValueError, match="--pdf needs a browser that prints: none of chromium, .* is installed"):
+        script.print_pdf(tmp_path / "deck.html")
+
+
+TABLE = """<div><table border="1" class="dataframe"><thead><tr><th></th><th>top_5</th><th>MACs</th></tr>
+<tr><th>stage</th><th></th><th></th></tr></thead><tbody><tr><th>a</th><td>1</td><td>2&nbsp;M</td></tr>
+<tr><th>b &amp; c</th><td>3</td><td>4</td></tr></tbody></table></div>"""
+
+
+def test_tables_are_cut_to_what_a_slide_says():
+    def cells(html):
+        return re.findall(r"<t[hd][^>]*>([^<]*)", html)
+
+    assert cells(script.cut(TABLE)) == ["stage", "top 5", "MACs", "a", "1", "2\xa0M", "b &amp; c", "3", "4"]
+    assert cells(script.cut(TABLE, "columns MACs", "rows b & c")) == ["stage", "MACs", "b &amp; c", "4"]
+    for wrong in ("columns GMACs", "rows d", "lines a"):
+        with pytest.raises(ValueError, match=f"{wrong}: a table may be cut"):
+            script.cut(TABLE, wrong)
+    counted = TABLE.replace("<th>a</th>", "<th>0</th>").replace("<th>b &amp; c</th>", "<th>1</th>")
+    assert cells(script.cut(counted)) == ["top 5", "MACs", "1", "2\xa0M", "3", "4"]
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +217,11 @@ MISFITS = """() => {
   const box = (e) => e.getBoundingClientRect(), name = (e) => `${e.tagName} ${e.textContent.trim().slice(0, 30)}`;
   const wide = things.filter((e) => (getComputedStyle(e).display !== "inline" && e.scrollWidth > e.clientWidth
     && e.clientWidth) || box(e).right > box(slide).right);
-  const small = things.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 12);
-  const below = box(slide).height > innerHeight ? [`${box(slide).height} pixels high`] : [];
+  const small = things.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 17 && e.textContent.trim()
+    && !e.closest("math"));
+  const below = slide.scrollHeight > innerHeight ? [`${slide.scrollHeight} pixels high`] : [];
+  const figures = [...slide.querySelectorAll("img")].filter((e) => box(e).height < 0.4 * innerHeight);
+  below.push(...figures.map((e) => `a figure of ${box(e).height} pixels`));
   return [...wide.map((e) => `wide: ${name(e)}`), ...small.map((e) => `small: ${name(e)}`), ...below];
 }"""
 

@@ -1,0 +1,100 @@
+"""What every page gets when it is written: a description, figures for the dark, and its text for the search.
+
+Pages may not read one another from the disk, so the page of results finds their texts in a script, `texts.js`.
+"""
+
+import html
+import itertools
+import json
+import re
+from pathlib import Path
+
+from dark import variant
+from PIL import Image
+
+DESCRIPTION = 160  # characters, what search engines show
+IMAGE = re.compile(r'<img ([^>]*)src="([^"]*_images/)([^"/]+)"([^>]*)>')
+TABLE = re.compile(r'<table border="1" class="dataframe">.*?</table>', re.DOTALL)
+WORD = re.compile(r"(?!nan|NaN|None|True|False|inf)[^\W\d_]{3}")
+SKIPPED = re.compile(r"<(style|script)\b.*?</\1>", re.DOTALL)
+
+
+def text_of(body: str) -> str:
+    """The text of a piece of HTML, on one line."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", SKIPPED.sub(" ", body))).split())
+
+
+def description(body: str) -> str:
+    """The first paragraph of a page, cut after a word."""
+    first = next((text_of(p) for p in re.findall(r"<p\b[^>]*>(.*?)</p>", body, re.DOTALL) if text_of(p)), "")
+    first = re.sub(r" (?=[.,;:?!)])", "", first)
+    return first if len(first) <= DESCRIPTION else first[: DESCRIPTION - 2].rpartition(" ")[0] + " …"
+
+
+def for_dark(app, body: str) -> str:
+    """HTML in which each drawn figure has a second one for dark pages. Browsers load only the one that is shown."""
+    sources = {name: Path(app.srcdir, source) for source, name in app.builder.images.items()}
+
+    def both(found):
+        before, folder, name, after = found.groups()
+        dark = Path(name).stem + "-dark.png"
+        target = Path(app.outdir, "_images", dark)
+        if name not in sources or Path(name).suffix not in (".png", ".jpg", ".jpeg"):
+            return found[0]
+        if not target.exists():
+            drawn = variant(Image.open(sources[name]))
+            if drawn is None:
+                return found[0]
+            target.parent.mkdir(exist_ok=True)
+            drawn.quantize(256).save(target)
+        light = f'<img {before}src="{folder}{name}" loading="lazy"{after}>'
+        return light.replace("<img ", '<img class="only-light" ') + light.replace(
+            "<img ", '<img class="only-dark drawn" '
+        ).replace(name, dark)
+
+    return IMAGE.sub(both, body)
+
+
+def aligned(table: str) -> str:
+    """A table of pandas in which columns of words begin at the left, with their heads. Numbers stay at the right."""
+    cells = re.compile(r"<t[hd]\b[^>]*>.*?</t[hd]>", re.DOTALL)
+    rows = [cells.findall(row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
+    if len({len(row) for row in rows}) != 1 or "span=" in table:
+        return table
+    words = {i for row in rows for i, cell in enumerate(row) if cell.startswith("<td") and WORD.search(text_of(cell))}
+    place = itertools.cycle(range(len(rows[0])))
+    return re.sub(r"<t[hd]\b", lambda tag: tag[0] + ' class="words"' * (next(place) in words), table)
+
+
+def write_page(app, pagename, templatename, context, doctree):
+    if pagename == "search":
+        app.add_js_file("texts.js")
+        app.add_js_file("search.js")
+    body = context.get("body")
+    if not body:
+        return
+    if 'name="description"' not in context["metatags"]:
+        context["metatags"] += f'\n<meta name="description" content="{html.escape(description(body))}">'
+    app.env.course_texts[pagename] = text_of(body)
+    body = TABLE.sub(lambda found: aligned(found[0]), for_dark(app, body))
+    if pagename == "claims":
+        app.add_js_file("claims.js", defer="defer")
+        body = f'<div class="claims">{body}</div>'
+    context["body"] = body
+
+
+def begin(app):
+    app.env.course_texts = {}
+
+
+def write_texts(app, exception):
+    if exception is None:
+        texts = json.dumps(app.env.course_texts, ensure_ascii=False)
+        Path(app.outdir, "_static", "texts.js").write_text(f"const TEXTS = {texts};\n", encoding="utf-8")
+
+
+def setup(app):
+    app.connect("builder-inited", begin)
+    app.connect("html-page-context", write_page, priority=600)
+    app.connect("build-finished", write_texts)
+    return {"parallel_read_safe": True, "parallel_write_safe": False}

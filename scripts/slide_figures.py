@@ -1,0 +1,129 @@
+"""Draw the figures of the slides anew, for a page of 1280×720 with large letters: docs/slides/figures.
+
+python scripts/slide_figures.py                     all that are missing or older than their cell
+python scripts/slide_figures.py 03_bottleneck_costs     those of one deck
+
+An outline asks for one by `@draw 2`, where `@figure 2` would take the notebook's picture. The cell that draws it is
+run, with those above it that it needs and no others. The picture keeps a hash of that cell: one of an older cell is not
+used. Minutes, and the published weights for some.
+"""
+
+import argparse
+import ast
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+
+from inception_lab.common import console
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import build_slides  # noqa: E402
+
+SIZE, DPI, LETTERS = (11.5, 4.6), 160, 15  # inches: a hundred pixels of the slide each; letters in points
+
+
+def cell_of_figure(notebook, heading: str, number: int) -> tuple[int, int]:
+    """The place of the cell that draws the figure of that number below a heading, and which of its figures it is."""
+    below, seen = False, 0
+    for place, cell in enumerate(notebook.cells):
+        if cell.cell_type == "markdown":
+            headings = re.findall(r"^#{1,3} (.+)$", cell.source, re.MULTILINE)
+            below = heading in headings[-1:] if headings else below
+        elif below:
+            drawn = sum(bool(build_slides.picture_of(output)) for output in cell.outputs)
+            if seen + drawn >= number:
+                return place, number - seen
+            seen += drawn
+    raise ValueError(f"no figure number {number} below {heading!r}")
+
+
+def names(source: str, kind: type) -> set[str]:
+    """The names that a piece of code reads (ast.Load) or sets (ast.Store), imports and definitions among them."""
+    tree = ast.parse(source)
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, kind)}
+    if kind is ast.Store:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+    return found
+
+
+def code(cell) -> str:
+    """The Python of a cell, without lines that are for IPython."""
+    return "\n".join(line for line in cell.source.splitlines() if not line.lstrip().startswith(("%", "!")))
+
+
+def needed(notebook, last: int) -> list[str]:
+    """The code of a cell and of those above it that set what it reads, in their order."""
+    sources = [code(notebook.cells[last])]
+    wanted = names(sources[0], ast.Load)
+    for cell in reversed(notebook.cells[:last]):
+        if cell.cell_type == "code" and names(code(cell), ast.Store) & wanted:
+            sources.append(code(cell))
+            wanted |= names(sources[-1], ast.Load)
+    return sources[::-1]
+
+
+def draw(notebook, heading: str, number: int, target: Path) -> None:
+    """Run what a figure needs, and save it with large letters."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.text import Text
+
+    place, which = cell_of_figure(notebook, heading, number)
+    space = {"__name__": "__main__", "display": lambda *_, **__: None}
+    *before, last = needed(notebook, place)
+    for source in before:
+        exec(compile(source, heading, "exec"), space)
+    plt.close("all")
+    exec(compile(last, heading, "exec"), space)
+    figure = plt.figure(plt.get_fignums()[which - 1])
+    figure.set_size_inches(*SIZE)
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), LETTERS))
+    target.parent.mkdir(exist_ok=True)
+    figure.savefig(
+        target, dpi=DPI, bbox_inches="tight", metadata={"cell": build_slides.fingerprint(notebook.cells[place])}
+    )
+    plt.close("all")
+
+
+def wanted(outline: Path):
+    """Each figure that an outline asks for: heading, number, file."""
+    heading = ""
+    for line in outline.read_text(encoding="utf-8").splitlines():
+        if found := build_slides.HEADING.match(line):
+            heading = found[1]
+        elif line.startswith("@from "):
+            heading = line.removeprefix("@from ")
+        elif line.startswith("@draw"):
+            number = int(line.removeprefix("@draw").strip() or 1)
+            yield heading, number, build_slides.drawn(outline.stem, heading, number)
+
+
+def main(arguments=None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("decks", nargs="*", help="names of notebooks, such as 03_bottleneck_costs; without any, all")
+    chosen = parser.parse_args(arguments).decks
+    for outline in build_slides.outlines():
+        if chosen and outline.stem not in chosen:
+            continue
+        notebook = nbformat.read(ROOT / "notebooks" / f"{outline.stem}.ipynb", as_version=4)
+        for heading, number, target in wanted(outline):
+            place, _ = cell_of_figure(notebook, heading, number)
+            if not build_slides.is_of(target, notebook.cells[place]):
+                draw(notebook, heading, number, target)
+                print(target)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(console.run("slide_figures.py", main))
