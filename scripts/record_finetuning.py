@@ -16,6 +16,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from inception_lab.common import files
@@ -116,6 +117,20 @@ def hold_out(opened: Data) -> Data:
     held = chosen(opened.train, HELD_OUT, SEED_OF_RATES)
     rest = torch.ones(len(opened.train), dtype=torch.bool).index_fill(0, held, False).nonzero().flatten()
     return opened._replace(train=subset(opened.train, rest), val=subset(opened.train, held))
+
+
+def table_of_rates(rows: pd.DataFrame) -> str:
+    """The errors with each pair of rates as a table in Markdown: in per cent, by images per class, and their mean."""
+    errors = rows["val_top1_error"].set_axis(pd.MultiIndex.from_tuples(rows["arm"].str.split(", ").map(tuple)))
+    table = errors.unstack(1)[["10 per class", "100 per class"]]
+    table["mean"] = table.mean(axis=1)
+    lines = ["| way | rates | 10 per class | 100 per class | mean |", "|---|---|---:|---:|---:|"]
+    for way in WAYS:
+        best = table.loc[way, "mean"].min()
+        for pair, values in table.loc[way].iterrows():
+            pair = f"**{pair}**" if values["mean"] == best else pair
+            lines.append(f"| {way} | {pair} | {values.iloc[0]:.1f} | {values.iloc[1]:.1f} | {values['mean']:.1f} |")
+    return "\n".join(lines)
 
 
 def run(study: Study, name: str, seed: int, opened: Data, folder: Path, table: Path) -> None:
