@@ -41,7 +41,11 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """
     warmup = round(recipe.warmup_epochs * steps_per_epoch)
     last = recipe.epochs * steps_per_epoch
-    step = min(step, last - 1)  # a profile of a short run takes more steps than the run has
+    if recipe.schedule in (
+        "one-cycle",
+        "cosine",
+    ):  # they end with the run; a profile takes more steps
+        step = min(step, last - 1)
     if recipe.schedule == "one-cycle":
         top = max(warmup - 1, 1)  # the step with the highest rate
         if step <= top:
