@@ -25,8 +25,9 @@ def text_of(body: str) -> str:
 
 
 def description(body: str) -> str:
-    """The first paragraph of a page, cut after a word."""
-    first = next((text_of(p) for p in re.findall(r"<p\b[^>]*>(.*?)</p>", body, re.DOTALL) if text_of(p)), "")
+    """The first paragraph of a page, cut after a word. The line below a notebook's title (p.about) is none."""
+    paragraphs = re.findall(r'<p\b(?! class="about")[^>]*>(.*?)</p>', body, re.DOTALL)
+    first = next(filter(None, map(text_of, paragraphs)), "")
     first = re.sub(r" (?=[.,;:?!)])", "", first)
     return first if len(first) <= DESCRIPTION else first[: DESCRIPTION - 2].rpartition(" ")[0] + " …"
 
@@ -41,13 +42,16 @@ def for_dark(app, body: str) -> str:
         target = Path(app.outdir, "_images", dark)
         if name not in sources or Path(name).suffix not in (".png", ".jpg", ".jpeg"):
             return found[0]
+        picture = Image.open(sources[name])
         if not target.exists():
-            drawn = variant(Image.open(sources[name]))
+            drawn = variant(picture)
             if drawn is None:
                 return found[0]
             target.parent.mkdir(exist_ok=True)
             drawn.quantize(256).save(target)
-        light = f'<img {before}src="{folder}{name}" loading="lazy"{after}>'
+        # With its size, so that the page does not jump when the figure is loaded.
+        size = "" if "width" in before + after else f' width="{picture.width}" height="{picture.height}"'
+        light = f'<img {before}src="{folder}{name}" loading="lazy"{size}{after}>'
         return light.replace("<img ", '<img class="only-light" ') + light.replace(
             "<img ", '<img class="only-dark drawn" '
         ).replace(name, dark)

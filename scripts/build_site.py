@@ -61,7 +61,7 @@ DECKS = """# Slides
 
 One deck for each notebook, for a talk of twenty to thirty minutes. Arrow keys turn the pages, and what follows a
 prediction waits for one more press. N opens a second window with notes, the next slide and a clock, for the speaker
-alone. Each deck is one file, and needs nothing else. `python scripts/build_slides.py --pdf` prints them too.
+alone. Each deck is one file, and needs nothing else. `make slides PDF=1` prints them too.
 
 | deck | minutes | slides | |
 |---|---:|---:|---|

@@ -154,7 +154,8 @@ def test_the_way_through_the_notebooks_goes_forth_and_back(pages):
 
 def test_the_first_page_has_the_picture_a_card_for_each_notebook_and_how_to_begin(site, pages):
     page, text = pages["index.html"], (site / "index.html").read_text(encoding="utf-8")
-    assert any("what-it-sees" in picture["src"] for picture in page.pictures) and "make lab" in text
+    assert any("what-it-sees" in picture["src"] for picture in page.pictures)
+    assert re.search(r"make\s+lab\b", re.sub("<[^>]+>", "", text))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         size = cards.measure(path)
         card = re.search(rf'<a class="card-link" href="notebooks/{path.stem}.html">(.*?)</a>', text, re.DOTALL)[1]
@@ -269,7 +270,7 @@ def test_every_figure_has_a_description(path):
     for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
         if any(kind.startswith("image/") for output in cell.get("outputs", []) for kind in output.get("data", {})):
             alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-            if not 40 <= len(alt) <= 400 or GENERIC.match(alt) or alt in descriptions:
+            if not 40 <= len(alt) <= 450 or GENERIC.match(alt) or alt in descriptions:
                 bare.append((number, alt))
             descriptions.add(alt)
     assert not bare, "write what is to be seen into the cell's metadata: mystnb, image, alt"
@@ -380,7 +381,8 @@ def page(browser):
 def test_claims_are_filtered_by_verdict_and_notebook_and_the_address_keeps_it(site, page):
     address = f"file://{site / 'claims.html'}"
     page.goto(address)
-    shown = "[...document.querySelectorAll('main tbody tr')].filter((r) => r.checkVisibility()).map((r) => r.innerText)"
+    shown = """[...document.querySelectorAll('main tbody tr')].filter((row) => row.checkVisibility()).map((row) =>
+      [...row.cells].map((cell) => cell.innerText.trim()).join('\\t'))"""
     everything = page.evaluate(shown)
     assert len(everything) == len(claims.published.table("claims"))
     page.get_by_label("verdict").select_option("contradicted")
@@ -442,7 +444,8 @@ def test_predictions_are_opened_by_keyboard_and_the_focus_is_seen(site, page, ke
     for path in NOTEBOOKS[:3]:
         page.goto(f"file://{site / 'notebooks' / path.stem}.html")
         folds = page.locator("main summary", has_text="I have predicted")
-        assert folds.count() == len(notebooks.answers_to_predictions(nbformat.read(path, as_version=4).cells))
+        answers = notebooks.answers_to_predictions(nbformat.read(path, as_version=4).cells)
+        assert folds.count() == sum(bool(cell.outputs) for cell in answers) > 0
         for fold in folds.all():
             fold.focus()
             page.keyboard.press("Shift+Tab")
@@ -497,7 +500,7 @@ def test_figures_are_drawn_for_dark_pages_and_photographs_stay(site, browser):
         assert figure.evaluate("(e) => e.currentSrc").endswith("-dark.png") == (scheme == "dark")
         context.close()
     white = Image.new("RGB", (160, 160), "white")
-    noise = Image.effect_noise((64, 64), 90).convert("RGB")
+    noise = Image.effect_noise((64, 64), 50).convert("RGB")
     white.paste(noise, (48, 48))
     ImageDraw.Draw(white).line([(0, 10), (160, 10)], fill="black")
     turned = np.asarray(script.dark.variant(white)).astype(int)
