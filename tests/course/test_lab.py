@@ -85,7 +85,7 @@ def test_the_first_run_shows_an_address_and_in_the_browser_the_course_alone(brow
     listed = page.locator(".jp-DirListing-itemText").all_text_contents()
     assert {"deeper", "02_inception_module.ipynb", "02_inception_module_exercises.ipynb"} <= set(listed)
     page.goto(address.replace("00_welcome", "03_bottleneck_costs"))
-    page.locator(".widget-slider").first.wait_for(state="attached")  # the state of widgets is shown where it is trusted
+    page.locator(".living input[type=range]").first.wait_for(state="attached")  # trusted: shown at once
     page.wait_for_timeout(5000)  # a toast would come now
     assert page.locator(".Toastify__toast").count() == 0
     host = address.partition("/lab")[0]

@@ -84,8 +84,10 @@ export function living({ controls, draw, adapt = (values) => values }) {
       picture.innerHTML = drawn.picture;
     }
     const form = element("div", { class: "controls" }, ...made.map(({ row }) => row));
-    const suppress = { "data-lm-suppress-shortcuts": "" }; // else JupyterLab takes the arrow keys
-    el.replaceChildren(element("div", { class: "living", ...suppress }, form, says, picture));
+    for (const control of form.querySelectorAll("input, select")) {
+      control.setAttribute("data-lm-suppress-shortcuts", ""); // else JupyterLab takes the arrow keys
+    }
+    el.replaceChildren(element("div", { class: "living" }, form, says, picture));
     model.on("change:values", refresh);
     refresh();
     return () => model.off("change:values", refresh);
