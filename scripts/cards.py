@@ -41,7 +41,8 @@ def measure(path: Path) -> Size:
     prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
     prose = re.sub(r"<details>.*?</details>|\$\$.*?\$\$|!\[[^\]]*\]\([^)]*\)", "", prose, flags=re.DOTALL)
     code = [c for c in cells if c.cell_type == "code" and not HIDDEN & set(c.metadata.get("tags", []))]
-    shown = sum("<table" in o.get("data", {}).get("text/html", "") for cell in code for o in cell.outputs)
+    tables = (o.get("data", {}).get("text/html", "") for cell in code for o in cell.outputs)
+    shown = sum("<table" in table and "data-figure" not in table for table in tables)  # living figures are no tables
     exercises = len(list((ROOT / "exercises" / path.stem).glob("*.md")))
     words = len(re.findall(r"\w+(?:[-'’.,]\w+)*", re.sub(r"\]\([^)]*\)", "]", prose)))
     return Size(words, len(code), shown + len(ROW.findall(prose)), exercises)

@@ -12,7 +12,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import matplotlib
 import pytest
-from materials import NEED_REAL_IMAGES, REAL_IMAGES, SEED, WEIGHTS
+from materials import CHROMIUM, NEED_BROWSER, NEED_REAL_IMAGES, REAL_IMAGES, SEED, WEIGHTS
 from quick import QUICK
 
 # Figures are drawn in memory, whatever display the machine has. MPLBACKEND would do that too, but the kernels
@@ -21,10 +21,6 @@ matplotlib.use("Agg")
 
 # The processes of pytest-xdist inherit it.
 os.environ.setdefault(SEED, str(random.randrange(10**6)))
-
-# Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
-NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def pytest_collection_modifyitems(items):

@@ -1,4 +1,4 @@
-"""The variables that say which real images and weights there are for tests, and how much is tested with them."""
+"""The variables that say which images, weights and browser there are for tests, and how much is tested with them."""
 
 import os
 import random
@@ -10,6 +10,10 @@ REAL_IMAGES, NEED_REAL_IMAGES = "INCEPTION_LAB_REAL_IMAGES", "INCEPTION_LAB_NEED
 
 # The published GoogLeNet's weights: where INCEPTION_LAB_WEIGHTS says, as for the library, or beside the real images.
 WEIGHTS = "INCEPTION_LAB_WEIGHTS"
+
+# Pages are tested in an installed Chromium. Without one these tests are skipped, unless this variable is set.
+NEED_BROWSER = "INCEPTION_LAB_NEED_BROWSER"
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 # All images of each recorded run are evaluated, however long a CPU takes, if this is set.
 WHOLE_SETS = "INCEPTION_LAB_WHOLE_SETS"

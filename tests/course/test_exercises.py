@@ -383,7 +383,7 @@ def test_several_notebooks_are_checked_one_after_the_other(monkeypatch, capsys):
 def test_make_passes_the_notebook_on(variable):
     command = ["make", "-n", "-o", ".venv/.installed", "check", f"{variable}=exercises/a.ipynb"]
     printed = subprocess.check_output(command, cwd=ROOT, text=True)
-    assert "scripts/exercises.py check exercises/a.ipynb" in " ".join(printed.split())
+    assert "inception_lab.cli check exercises/a.ipynb" in " ".join(printed.split())
 
 
 # --- a student's work is kept -------------------------------------------------------------------------------

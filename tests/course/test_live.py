@@ -14,12 +14,11 @@ from statistics import median
 import pytest
 import skimage.data
 import torch
-from materials import WEIGHTS
+from materials import CHROMIUM, NEED_BROWSER, WEIGHTS
 from PIL import Image
 from sphinx.cmd.build import main as sphinx_build
 from test_site import CONTRAST, VIEWPORTS, script
 
-from conftest import CHROMIUM, NEED_BROWSER
 from inception_lab import explorer, lens
 from inception_lab.common.checks import DataError
 from inception_lab.data.pictures import read_rgb
