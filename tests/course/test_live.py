@@ -17,7 +17,7 @@ import torch
 from materials import CHROMIUM, NEED_BROWSER, WEIGHTS
 from PIL import Image
 from sphinx.cmd.build import main as sphinx_build
-from test_site import CONTRAST, VIEWPORTS, script
+from test_site import CONTRAST, VIEWPORTS, script, small_source
 
 from inception_lab import explorer, lens
 from inception_lab.common.checks import DataError
@@ -68,12 +68,10 @@ def build(place, monkeypatch, weights):
         pytest.skip(str(error))
     source = place / "source"
     (source / "live").mkdir(parents=True)
-    (source / "_static").mkdir()
-    for name in ("conf.py", "mathml.py", "docstrings.py", "_static/course.css", "live/page.html"):
-        (source / name).write_bytes((ROOT / "docs" / name).read_bytes())
+    small_source(source, "# A site\n\n```{toctree}\nlive\n```\n")
+    (source / "live" / "page.html").write_bytes((ROOT / "docs" / "live" / "page.html").read_bytes())
     text = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
     (source / "live.md").write_text(re.sub(r"\]\(\.\.[^)]*\)", "](index.md)", text), encoding="utf-8")
-    (source / "index.md").write_text("# A site\n\n```{toctree}\nlive\n```\n")
     explorer.gallery(source / "extra" / "unit-gallery")
     script.add_network(source, place / "no explorer", "wasm")
     assert sphinx_build(["-q", "-W", "-b", "html", str(source), str(place / "html")]) == 0
