@@ -8,12 +8,14 @@ import statistics
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 from quick import QUICK
 
 import inception_lab
@@ -79,6 +81,19 @@ def test_constraints_name_versions_only():
     for line in constraints():
         assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
         assert not re.match(r"nvidia-|cuda-|triton=|inception", line), line
+
+
+def test_constraints_can_be_installed_by_the_oldest_python_that_the_readme_promises():
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    checked = 0
+    for line in constraints():
+        name, version = line.split("==")
+        with suppress(metadata.PackageNotFoundError):
+            if metadata.version(name) == version:
+                needs = metadata.metadata(name)["Requires-Python"] or ""
+                assert SpecifierSet(needs).contains(oldest), f"{line} needs Python {needs}"
+                checked += 1
+    assert checked > 50
 
 
 def imported(paths):
