@@ -46,7 +46,7 @@ help: ## list these commands
 lab: $(COURSE) ## open the course in JupyterLab, as your own copy in work/ (OFFLINE=1: do not ask for the published weights)
 	@$(RUN) -m inception_lab.cli lab $(if $(OFFLINE),--offline)
 
-quick: lint ## check style, types and imports, and run the fast tests of every package
+quick: lint $(GRADE) $(DOCS) ## check style, types and imports, and run the fast tests of every package
 	@$(TEST) $(PARALLEL) -q -m quick
 
 # Seconds are printed in cells whose outputs are not compared, so notebooks that measure time need not run alone here.

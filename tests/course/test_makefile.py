@@ -74,7 +74,7 @@ def installed(venv):
         ("gradebook", ["", "grade"]),
         ("lint", ["", "test"]),
         ("format", ["", "test"]),
-        ("quick", ["", "test"]),
+        ("quick", ["", "test", "grade", "docs"]),
         ("test", ["", "test", "grade", "docs"]),
     ],
 )
