@@ -12,12 +12,13 @@ import base64
 import hashlib
 import io
 import json
-import os
+import shutil
+import subprocess
 import tarfile
+import tempfile
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
-from urllib.request import urlopen
 
 from PIL import Image
 from skimage import data
@@ -33,7 +34,6 @@ from inception_lab.lens.units import modules
 from inception_lab.training.runs import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
-NPM = os.environ.get("NPM_CONFIG_REGISTRY", "https://registry.npmjs.org").rstrip("/")  # the variable is npm's own
 VERSION = "1.30.0"
 INTEGRITY = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="  # SHA-512
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
@@ -120,20 +120,12 @@ def describe(network: lens.Network, explorer: Path) -> About:
 
 
 def fetch(names: tuple[str, ...], place: Path | None = None) -> dict[str, bytes]:
-    """Files of ONNX Runtime Web: from build/npm, or from npm, whose package is kept there. {name: content}.
+    """Files of ONNX Runtime Web: from build/npm, or by npm, whose package is kept there. {name: content}.
 
-    Raises DataError where npm does not answer, and for a package that is not the pinned one.
+    Raises DataError where there is no npm or it finds no package, and for a package that is not the pinned one.
     """
-    place = ROOT / "build" / "npm" if place is None else place
-    package = place / f"onnxruntime-web-{VERSION}.tgz"
-    try:
-        if package.is_file():
-            content = package.read_bytes()
-        else:
-            with urlopen(f"{NPM}/onnxruntime-web/-/{package.name}", timeout=60) as answer:
-                content = answer.read()
-    except OSError as error:
-        raise DataError(f"ONNX Runtime Web could not be fetched from {NPM}: {error}") from error
+    package = (ROOT / "build" / "npm" if place is None else place) / f"onnxruntime-web-{VERSION}.tgz"
+    content = package.read_bytes() if package.is_file() else packed()
     found = base64.b64encode(hashlib.sha512(content).digest()).decode()
     if found != INTEGRITY:
         raise DataError(f"{package.name} has the SHA-512 {found}, and should have {INTEGRITY}")
@@ -141,3 +133,18 @@ def fetch(names: tuple[str, ...], place: Path | None = None) -> dict[str, bytes]
         files.write(package, content)
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
         return {name: archive.extractfile(f"package/dist/{name}").read() for name in names}
+
+
+def packed() -> bytes:
+    """The package of ONNX Runtime Web, as npm fetches it from wherever it is told to."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise DataError("ONNX Runtime Web could not be fetched: it is on npm, and there is no command npm here")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", f"onnxruntime-web@{VERSION}", "--pack-destination", folder, "--fetch-retries=0"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        made = list(Path(folder).glob("*.tgz"))
+        if done.returncode or not made:
+            said = next(iter(done.stderr.strip().splitlines()), "it does not say why")
+            raise DataError(f"ONNX Runtime Web could not be fetched by npm: {said}")
+        return made[0].read_bytes()

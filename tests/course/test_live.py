@@ -268,9 +268,12 @@ def test_a_site_without_the_network_says_so(tmp_path, monkeypatch, capsys):
     script.add_network(tmp_path, tmp_path, "off")
     assert "built without the network" in (tmp_path / "live" / "page.html").read_text(encoding="utf-8")
     monkeypatch.setattr(live, "ROOT", tmp_path)
-    monkeypatch.setattr(live, "NPM", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")  # nobody answers there
     script.add_network(tmp_path, tmp_path, "wasm")
-    assert "could not be fetched" in capsys.readouterr().out
+    assert re.search("could not be fetched by npm: .*ECONNREFUSED", capsys.readouterr().out)
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    script.add_network(tmp_path, tmp_path, "wasm")
+    assert "there is no command npm here" in capsys.readouterr().out
     assert "built without the network" in (tmp_path / "live" / "page.html").read_text(encoding="utf-8")
 
 
