@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from inception_lab.plots.style import HIGHLIGHT, INK, KERNELS, LIGHT, PATH_LABELS, PATHS, QUIET, Array, draw_box, panels
+from inception_lab.plots.style import HIGHLIGHT, INK, KERNELS, LIGHT, QUIET, Array, draw_box, panels
 
 COSTS = {"MACs": (1e9, "billion MACs per image"), "parameters": (1e6, "million parameters")}  # unit and label
 
@@ -24,18 +24,6 @@ def cost_by_module(macs: pd.DataFrame) -> Axes:
     ax = (macs / 1e6).plot(marker="o", xlabel="module", ylabel="million MACs", xticks=list(macs.index))
     ax.set_ylim(0, None)
     ax.set_title(f"MACs of each of {len(macs)} modules in a row")
-    return ax
-
-
-def path_costs(costs: pd.DataFrame) -> Axes:
-    """Draw the MACs of a naive and a reduced module, one bar each, striped by path. Returns the axes.
-
-    costs: what `costs_by_path` gives.
-    """
-    macs = costs[["reduced MACs", "naive MACs"]].rename(columns=lambda name: name.removesuffix(" MACs")).T / 1e6
-    ax = macs.rename(columns=PATH_LABELS).plot.barh(stacked=True, color=list(PATHS.values()), figsize=(8, 2.4))
-    ax.set(xlabel="million MACs", title="MACs of one module by path")
-    ax.legend(title="path", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 

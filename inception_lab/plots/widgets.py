@@ -72,7 +72,7 @@ def module_cost(stage: str = "inception_3a") -> Any:
 def living(name: str) -> Any:
     """One of the living figures: module_cost, receptive_field (by depth), crops, naive_growth, cost_ladder.
 
-    Where anywidget is installed, its `values` follow the controls, and can be set. Raises ValueError for another name.
+    Its `values` follow the controls, and can be set. Raises ValueError for another name.
     """
     check_one_of("name", name, FIGURES)
     return FIGURES[name]()
@@ -122,19 +122,14 @@ def _photograph() -> dict[str, str]:
 
 
 def _figure(name: str, inputs: dict[str, Any], values: dict[str, Any], table: pd.DataFrame) -> Any:
-    """The page of a living figure, and the widget where anywidget is installed: its script in one piece."""
+    """A living figure as a widget, and as a page that needs no kernel: its script in one piece."""
     parts, figure, style = ((LIVING / f).read_text("utf-8") for f in ("parts.js", f"{name}.js", "living.css"))
     script = re.sub("^export ", "", parts, flags=re.MULTILINE) + re.sub("^import .*", "", figure, flags=re.MULTILINE)
     state = json.dumps({"inputs": inputs, "values": values}, ensure_ascii=False).replace("<", "\\u003c")
     page = f"""<div data-figure="{name}">{STILL}{table.to_html(border=0)}</div><style>{style}</style>
 <script type="module">{script}mount("{name}", figure, {state});</script>"""
-    try:
-        import anywidget
-        import traitlets
-    except ImportError:
-        from IPython.display import HTML
-
-        return HTML(page)
+    import anywidget  # here, because only notebooks need them
+    import traitlets
 
     class LivingFigure(anywidget.AnyWidget):
         _esm, _css = script, style

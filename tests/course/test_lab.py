@@ -9,7 +9,6 @@ import sys
 import time
 import urllib.request
 from contextlib import suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import lab as script
@@ -250,12 +249,12 @@ def test_a_slider_of_notebook_03_changes_the_macs_on_the_page(browser, lab):
     slider.focus()
     page.keyboard.press("ArrowRight")
     expect(says).to_contain_text(macs(three_reduce=104))
-    if find_spec("anywidget"):  # then Python knows it too, and can move the slider
-        page.locator(".jp-CodeCell .cm-content").nth(1).click()
-        page.keyboard.press("Control+Enter")
-        page.locator("pre", has_text="104 → 96").wait_for()
-        expect(says).to_contain_text(macs())
-        expect(slider).to_have_value("96")
+    # Python knows it too, and can move the slider.
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.press("Control+Enter")
+    page.locator("pre", has_text="104 → 96").wait_for()
+    expect(says).to_contain_text(macs())
+    expect(slider).to_have_value("96")
     page.close()
 
 
