@@ -54,7 +54,7 @@ WAYS = {
 TRIED = {
     "from scratch": [(0.01, 1), (0.03, 1)],
     "linear": [(0.001, 0.01), (0.003, 0.01)],
-    "fine-tuned": [(0.003, 0.1), (0.003, 0.03), (0.003, 0.01)],
+    "fine-tuned": [(0.01, 0.1), (0.003, 0.1), (0.003, 0.03), (0.003, 0.01)],  # first those of Caffe's example
     "from Tiny ImageNet": [(0.003, 0.1), (0.01, 0.1), (0.03, 0.1)],
 }
 SEED_OF_RATES, HELD_OUT = 7, 100  # no seed of the study; training images per class that judge the rates
