@@ -151,7 +151,7 @@ def main() -> None:
     use_style()
     network = lens.open("googlenet", device="cpu")
     if not network.published:
-        raise SystemExit("animations.py needs the published weights: inception-lab weights googlenet fetches them")
+        raise SystemExit("animations.py needs the published weights: inception-lab pretrained googlenet fetches them")
     for name in names or makers:
         save(name, makers[name](network))
 
