@@ -8,7 +8,7 @@ with @ take something from the section of the notebook with the same heading, or
 or from another notebook after `@notebook deeper/table_1`:
 
     @figure 2       the second picture of the section (the first if no number is given)
-    @draw 2         the same, as scripts/slide_figures.py drew it for a slide; the notebook's where its cell has changed
+    @draw 2         the same as scripts/slide_figures.py drew it for a slide, if cell and picture are still the same
     @table, @output, @code      a table, printed text, a code cell: by number, or by some text in it
     @table error | columns crops, error | rows 1, 144       a table, cut to some columns and rows
     @line R*        of a printed text, the lines with some text in them
@@ -74,13 +74,17 @@ def drawn(stem: str, heading: str, number: int) -> Path:
 
 
 def is_of(target: Path, cell) -> bool:
-    """Whether a figure that was drawn for a slide is of this cell as it is now."""
+    """Whether a figure that was drawn for a slide is of this cell, and of what it draws, as they are now."""
     return target.is_file() and Image.open(target).info.get("cell") == fingerprint(cell)
 
 
 def fingerprint(cell) -> str:
-    """The hash of a cell, which a figure that was drawn by it keeps."""
-    return hashlib.sha256(cell.source.encode()).hexdigest()
+    """The hash of a cell and of its stored pictures, which a figure that was drawn by it keeps.
+
+    The pictures are in it since a cell may draw something else without a change of its own: data and library change.
+    """
+    pictures = [picture for output in cell.outputs if (picture := picture_of(output))]
+    return hashlib.sha256("\n".join([cell.source, *pictures]).encode()).hexdigest()
 
 
 def drawn_large(figure: str, target: Path, cell) -> str:

@@ -4,8 +4,8 @@ python scripts/slide_figures.py                     all that are missing or olde
 python scripts/slide_figures.py 03_bottleneck_costs     those of one deck
 
 An outline asks for one by `@draw 2`, where `@figure 2` would take the notebook's picture. The cell that draws it is
-run, with those above it that it needs and no others. The picture keeps a hash of that cell: one of an older cell is not
-used. Minutes, and the published weights for some.
+run, with those above it that it needs and no others. The picture keeps a hash of that cell and of the notebook's own
+picture: one that is older than either is not used. Minutes, and the published weights for some.
 """
 
 import argparse
@@ -74,14 +74,66 @@ def needed(notebook, last: int) -> list[str]:
     return sources[::-1]
 
 
+def enlarge(figure) -> None:
+    """Give a figure the size of a slide, large letters, thick lines and points, and legends that hide nothing."""
+    from matplotlib.collections import LineCollection, PathCollection
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    figure.set_size_inches(*SIZE)
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(text.get_fontsize(), LETTERS))
+    for line in figure.findobj(Line2D):
+        line.set(linewidth=THICKER * line.get_linewidth(), markersize=THICKER**0.5 * line.get_markersize())
+    for bars in figure.findobj(LineCollection):
+        bars.set_linewidth([THICKER * width for width in bars.get_linewidth()])
+    for points in figure.findobj(PathCollection):
+        points.set_sizes(THICKER * points.get_sizes())
+    for axes in figure.axes:
+        if axes.get_legend() and hidden(axes.get_legend(), axes):
+            move(axes.get_legend(), figure)
+
+
+def hidden(legend, axes) -> int:
+    """How many lines, bars and points of some axes a legend covers."""
+    axes.figure.draw_without_rendering()
+    box, covered = legend.get_window_extent().padded(-LETTERS / 2), 0  # without its margin
+    for line in axes.lines:
+        if line.get_visible():
+            path = line.get_transform().transform_path(line.get_path())
+            covered += path.intersects_bbox(box, filled=False)
+            covered += any(box.contains(*point) for point in path.vertices)
+    for collection in axes.collections:
+        if offsets := [*collection.get_offset_transform().transform(collection.get_offsets())]:
+            covered += sum(box.contains(*point) for point in offsets)
+        if hasattr(collection, "get_segments"):
+            paths = map(collection.get_transform().transform_path, collection.get_paths())
+            covered += sum(path.intersects_bbox(box, filled=False) for path in paths)
+    return covered
+
+
+def move(legend, figure) -> None:
+    """Put a legend into a corner where it hides nothing: of its own axes, or of others that have none.
+
+    Raises ValueError where there is none: such a figure has to stay the notebook's.
+    """
+    legend.set_in_layout(False)  # else the layout makes room for it beside the axes that it has left
+    legend.axes.set_zorder(1 + max(axes.get_zorder() for axes in figure.axes))  # else others are painted over it
+    for axes in [legend.axes, *(axes for axes in figure.axes if not axes.get_legend())]:
+        legend.set_bbox_to_anchor((0, 0, 1, 1), axes.transAxes)
+        for corner in ("upper right", "upper left", "lower left", "lower right"):
+            legend.set_loc(corner)
+            if not hidden(legend, axes):
+                return
+    raise ValueError("no corner in which the legend hides nothing")
+
+
 def draw(notebook, heading: str, number: int, target: Path) -> None:
     """Run what a figure needs, and save it with large letters."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    from matplotlib.lines import Line2D
-    from matplotlib.text import Text
 
     place, which = cell_of_figure(notebook, heading, number)
     space = {"__name__": "__main__", "display": lambda *_, **__: None}
@@ -92,11 +144,7 @@ def draw(notebook, heading: str, number: int, target: Path) -> None:
         plt.close("all")
         exec(compile(last, heading, "exec"), space)
     figure = plt.figure(plt.get_fignums()[which - 1])
-    figure.set_size_inches(*SIZE)
-    for text in figure.findobj(Text):
-        text.set_fontsize(max(text.get_fontsize(), LETTERS))
-    for line in figure.findobj(Line2D):
-        line.set(linewidth=THICKER * line.get_linewidth(), markersize=THICKER**0.5 * line.get_markersize())
+    enlarge(figure)
     picture, note = io.BytesIO(), PngImagePlugin.PngInfo()
     figure.savefig(picture, dpi=DPI, bbox_inches="tight")
     note.add_text("cell", build_slides.fingerprint(notebook.cells[place]))

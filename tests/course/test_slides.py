@@ -5,18 +5,26 @@ import re
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image, PngImagePlugin
 from test_notebook_prose import NO_PROSE, numbers, referenced, shown
 from test_site import CONTRAST
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-spec = importlib.util.spec_from_file_location("build_slides", ROOT / "scripts" / "build_slides.py")
-script = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = script
-spec.loader.exec_module(script)
+
+def load(name: str):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+script, figures = load("build_slides"), load("slide_figures")
 
 
 @pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.stem)
@@ -73,6 +81,51 @@ def test_what_a_section_does_not_have_is_told(tmp_path):
     outline.write_text("# Another title\n")
     with pytest.raises(ValueError, match="the title is not the notebook's"):
         script.read(outline, notebook)
+
+
+def test_figures_drawn_for_slides_are_of_what_the_notebooks_show_now():
+    asked, old = set(), []
+    for outline in script.outlines():
+        cells = nbformat.read(ROOT / "notebooks" / f"{outline.stem}.ipynb", as_version=4)
+        for heading, number, target in figures.wanted(outline):
+            asked.add(target.name)
+            if not script.is_of(target, cells.cells[figures.cell_of_figure(cells, heading, number)[0]]):
+                old.append(target.name)
+    assert old == [], "older than the notebook's: python scripts/slide_figures.py draws them anew"
+    assert sorted(path.name for path in (script.OUTLINES / "figures").iterdir()) == sorted(asked)
+
+
+def test_a_figure_older_than_the_notebooks_picture_is_not_shown(tmp_path):
+    def cell(picture):
+        output = nbformat.v4.new_output("display_data", {"image/png": picture})
+        return nbformat.v4.new_code_cell("shows.draw(log)", outputs=[output])
+
+    note, target = PngImagePlugin.PngInfo(), tmp_path / "figure.png"
+    note.add_text("cell", script.fingerprint(cell("AAAA")))
+    Image.new("RGB", (2, 2)).save(target, pnginfo=note)
+    img = '<img alt="" src="data:image/png;base64,AAAA">'
+    assert script.drawn_large(img, target, cell("AAAA")) != img
+    assert script.drawn_large(img, target, cell("BBBB")) == img  # the same source drew another picture
+
+
+def test_legends_of_enlarged_figures_hide_no_data():
+    figure, (left, right) = plt.subplots(1, 2, layout="constrained")
+    left.errorbar([1, 2, 3, 4, 5], [1, 5, 3, 5, 1], xerr=0.5, label="trained", linestyle="none")
+    left.errorbar([1, 5], [5, 5], xerr=0.5, label="shuffled", linestyle="none")
+    points = right.scatter([1, 2], [1, 1], s=10)
+    legend = left.legend(loc="upper right")
+    figures.enlarge(figure)
+    assert figures.hidden(legend, left) == figures.hidden(legend, right) == 0
+    assert min(left.bbox.width, right.bbox.width) > 0.4 * figure.bbox.width
+    figure.canvas.draw()
+    (x0, y0), (x1, y1) = legend.get_window_extent().get_points().astype(int)
+    assert np.asarray(figure.canvas.buffer_rgba())[::-1][y0:y1, x0:x1].min() < 100  # no other axes are painted over it
+    assert points.get_sizes() == 10 * figures.THICKER
+    right.scatter([1, 1, 2, 2], [1, 2, 1, 2])
+    legend.set_loc("upper left")
+    with pytest.raises(ValueError, match="no corner"):
+        figures.move(legend, figure)
+    plt.close(figure)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
