@@ -61,8 +61,9 @@ def mixing(network: lens.Network) -> Iterator[Frame]:
         left.set_title(f"channel {int(channel)} · {float(weights[unit, channel]):+.2f}", fontsize=9, loc="center")
         middle.set_title(f"sum of {done} of {len(order)}", fontsize=9, loc="center")
         yield figure, 500
-    read.set_visible(False)
-    left.set_title(f"{len(order) - 16} channels more", fontsize=9, loc="center")
+    left.clear()
+    left.axis("off")
+    left.text(0.5, 0.5, f"and {len(order) - 16}\nchannels more", transform=left.transAxes, ha="center", va="center")
     summed.set_data(sums[unit])
     middle.set_title(f"sum of all {len(order)}", fontsize=9, loc="center")
     yield figure, 2500

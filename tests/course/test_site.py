@@ -416,7 +416,7 @@ def test_without_scripts_all_claims_stand_there(site, browser):
 def test_a_search_shows_where_the_word_stands(site, page):
     page.goto(f"file://{site / 'search.html'}?q=receptive")
     page.locator("#search-results li .context").first.wait_for()
-    page.wait_for_function("document.querySelectorAll('#search-results li').length > 3")
+    page.wait_for_function("document.querySelectorAll('#search-results li .context').length > 3")
     snippets = page.locator("#search-results li .context").all_inner_texts()
     assert len(snippets) > 3 and sum("receptive" in text.lower() for text in snippets) > len(snippets) / 2
 
@@ -495,8 +495,8 @@ def test_figures_are_drawn_for_dark_pages_and_photographs_stay(site, browser):
         page.goto(f"file://{site / 'notebooks' / '03_bottleneck_costs.html'}")
         figure = page.locator(f".cell_output img.only-{scheme}").first
         figure.scroll_into_view_if_needed()
+        page.wait_for_function("(e) => e.complete && e.naturalWidth", arg=figure.element_handle())  # it loads when seen
         assert figure.is_visible() and not page.locator(f".cell_output img.only-{other}").first.is_visible()
-        page.wait_for_function("(e) => e.complete && e.naturalWidth", arg=figure.element_handle())
         assert figure.evaluate("(e) => e.currentSrc").endswith("-dark.png") == (scheme == "dark")
         context.close()
     white = Image.new("RGB", (160, 160), "white")
