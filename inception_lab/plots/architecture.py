@@ -125,8 +125,9 @@ def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
         for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
             ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=HIGHLIGHT, lw=1.5))
             right, y = edge * 1.06, edge * (0.95 - 1.9 * (i + 0.5) / len(group))
+            label = f"{stage.removeprefix('inception_')}: {field}"
             ax.annotate(
-                f"{stage.removeprefix('inception_')}: {field}", (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
+                label, (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
                 va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=HIGHLIGHT, lw=1),
                 annotation_clip=False,
             )  # fmt: skip
