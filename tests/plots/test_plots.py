@@ -58,7 +58,7 @@ def test_a_network_is_drawn_stage_by_stage_with_its_heads(name, heads):
     ax = plots.draw_network(build(name), (3, 224, 224))
     drawn = texts(ax)
     assert drawn.count("head") == heads
-    assert "inception_4e" in drawn and "832\n14×14" in drawn and "norm1" not in drawn
+    assert "4e" in drawn and "832\n14×14" in drawn and "norm1" not in drawn
     fronts = [patch for patch in ax.patches if isinstance(patch, plt.Rectangle)]
     green = [p for p in fronts if p.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.PATHS["five"])]
     assert len(green) == 9
