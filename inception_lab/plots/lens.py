@@ -80,7 +80,7 @@ def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: 
 def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]], labels: Mapping[str, str]) -> Figure:
     """Draw tuning curves over the object's scale, one panel per title: title → (scales (S,), {path → curves (C, S)}).
 
-    A thin line for each unit and a thick one for their mean, each unit divided by its largest answer. labels: as
+    A thin line for each unit and a thick one for their mean, each unit divided by its largest response. labels: as
     `path_maps`. Returns the figure.
     """
     figure, drawn = panels(groups, 4.6 * len(groups), 3.4, sharey=True)
@@ -93,8 +93,8 @@ def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]], labels: Ma
         ax.set(xscale="log", xticks=[1 / 8, 1 / 4, 1 / 2, 1], title=title, ylim=(0, 1.03))
         ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
         ax.minorticks_off()
-        ax.set(xlabel="side of the object, as a share of the image's")
-    drawn[0][0].set(ylabel="answer, as a share of the largest")
+        ax.set(xlabel="object size / image size")
+    drawn[0][0].set(ylabel="response / maximum response")
     drawn[0][0].legend(title="path", fontsize=8)
     return figure
 
