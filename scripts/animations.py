@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 from skimage import data
+from slide_figures import webp
 
 from inception_lab import lens
 from inception_lab.common import console
@@ -83,6 +84,7 @@ def sweeping(network: lens.Network) -> Iterator[Frame]:
         values = found[f"inception_3a.{path}"][0]
         values = values[values[:, 2:-2, 2:-2].flatten(1).std(1).argmax()]  # not one that answers to the border
         above.imshow(source, cmap="gray")
+        above.set_xlabel(f"strength over {len(found['pool2'][0])} channels", fontsize=8)
         box = Rectangle((0, 0), reach, reach, fc=PATHS[path] + "80", ec=PATHS[path], lw=2)
         windows.append(above.add_patch(box))
         image = below.imshow(
@@ -139,7 +141,9 @@ def save(name: str, frames: Iterator[Frame]) -> None:
         times.append(milliseconds)
     plt.close("all")
     path = PLACE / f"{name}.webp"
-    images[0].save(path, save_all=True, append_images=images[1:], duration=times, loop=0, quality=50, method=4)
+    how = {"save_all": True, "append_images": images[1:], "duration": times, "loop": 0, "method": 4}
+    # Small maps in flat squares are smaller without loss, and sharper; photographs are smaller with it.
+    path.write_bytes(min(webp(images[0], lossless=True, **how), webp(images[0], quality=50, **how), key=len))
     images[-1].save(PLACE / f"{name}-still.png", optimize=True)
     print(f"{path}: {len(images)} frames, {sum(times) / 1000:.0f} s, {path.stat().st_size / 1000:.0f} kB")
 

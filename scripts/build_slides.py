@@ -61,21 +61,22 @@ class Section:
 
 
 def picture_of(output) -> str:
-    """The picture of an output as an address that holds it; empty if it has none."""
+    """The picture of an output, or the one inside its HTML, as an address that holds it; empty if it has none."""
     data = output.get("data", {})
     kind = next((kind for kind in ("image/png", "image/jpeg") if kind in data), None)
-    return f"data:{kind};base64,{data[kind].strip()}" if kind else ""
+    inside = re.search(r'<img src="(data:image/[^"]+)"', data.get("text/html", ""))
+    return f"data:{kind};base64,{data[kind].strip()}" if kind else inside[1] if inside else ""
 
 
 def drawn(stem: str, heading: str, number: int) -> Path:
     """Where the figure of that number below a heading of a notebook is, drawn for a slide."""
     name = "-".join(re.findall(r"[a-z0-9]+", heading.lower()))
-    return OUTLINES / "figures" / f"{stem[:2]}-{name}-{number}.png"
+    return OUTLINES / "figures" / f"{stem[:2]}-{name}-{number}.webp"
 
 
 def is_of(target: Path, cell) -> bool:
     """Whether a figure that was drawn for a slide is of this cell, and of what it draws, as they are now."""
-    return target.is_file() and Image.open(target).info.get("cell") == fingerprint(cell)
+    return target.is_file() and Image.open(target).info.get("xmp") == fingerprint(cell).encode()
 
 
 def fingerprint(cell) -> str:
@@ -91,9 +92,8 @@ def drawn_large(figure: str, target: Path, cell) -> str:
     """An <img> with the figure that was drawn for a slide in place of the notebook's, if it is of the same cell."""
     if not is_of(target, cell):
         return figure
-    return re.sub(
-        'src="[^"]*"', f'src="data:image/png;base64,{base64.b64encode(target.read_bytes()).decode()}"', figure
-    )
+    content = base64.b64encode(target.read_bytes()).decode()
+    return re.sub('src="[^"]*"', f'src="data:image/webp;base64,{content}"', figure)
 
 
 def sections(notebook) -> dict[str, Section]:
@@ -105,10 +105,12 @@ def sections(notebook) -> dict[str, Section]:
                 current = found.setdefault(heading.strip(), Section())
             continue
         current.code.append(cell.source)
-        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        described = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
         for output in cell.outputs:
             data = output.get("data", {})
             if source := picture_of(output):
+                inside = re.search(r'<img [^>]*alt="([^"]*)"', data.get("text/html", ""))
+                alt = html.unescape(inside[1]) if inside else described
                 current.figures.append(f'<img alt="{html.escape(alt)}" src="{source}">')
                 current.cells.append(cell)
             elif "text/html" in data:

@@ -14,19 +14,23 @@ import contextlib
 import io
 import re
 import sys
+import textwrap
 from pathlib import Path
+from unittest import mock
 
 import nbformat
-from PIL import Image, PngImagePlugin
+import numpy as np
+from PIL import Image
 
-from inception_lab.common import console
+from inception_lab.common import console, files
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import build_slides  # noqa: E402
 
-SIZE, DPI, LETTERS = (11.5, 4.6), 160, 15  # inches: a hundred pixels of the slide each; letters in points
+SIZE, DPI = (11.5, 4.6), 160  # inches: a hundred pixels of the slide each
+LETTERS, LABELS = 15, 13  # points, at least; labels are names of points, which stand close to one another
 THICKER = 1.6  # lines and points, for the last row of the room
 
 
@@ -78,20 +82,50 @@ def enlarge(figure) -> None:
     """Give a figure the size of a slide, large letters, thick lines and points, and legends that hide nothing."""
     from matplotlib.collections import LineCollection, PathCollection
     from matplotlib.lines import Line2D
-    from matplotlib.text import Text
+    from matplotlib.text import Annotation, Text
 
-    figure.set_size_inches(*SIZE)
+    width, height = figure.get_size_inches()
+    # A single panel that is nearly square compares its two axes, and stays so.
+    square = len(figure.axes) == 1 and width < 1.3 * height
+    figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
     for text in figure.findobj(Text):
-        text.set_fontsize(max(text.get_fontsize(), LETTERS))
+        text.set_fontsize(max(text.get_fontsize(), LABELS if isinstance(text, Annotation) else LETTERS))
     for line in figure.findobj(Line2D):
         line.set(linewidth=THICKER * line.get_linewidth(), markersize=THICKER**0.5 * line.get_markersize())
     for bars in figure.findobj(LineCollection):
         bars.set_linewidth([THICKER * width for width in bars.get_linewidth()])
     for points in figure.findobj(PathCollection):
         points.set_sizes(THICKER * points.get_sizes())
+    texts = [(axes, text) for axes in figure.axes for text in axes.texts]
+    for _, text in texts:
+        text.set_in_layout(False)  # else axes become narrow where their texts are long
+    figure.draw_without_rendering()
+    for axes, text in texts:
+        wrap(text, axes.bbox.width)
+        text.set_in_layout(True)
+    figure.draw_without_rendering()
     for axes in figure.axes:
+        hide_crowded([text for text in axes.texts if isinstance(text, Annotation)])
         if axes.get_legend() and hidden(axes.get_legend(), axes):
             move(axes.get_legend(), figure)
+
+
+def wrap(text, width: float) -> None:
+    """Break a text at its spaces so that it is not wider than so many pixels; one without spaces stays."""
+    broken = text.get_text().replace(" %", "\u00a0%")
+    for letters in range(len(broken), 5, -1):
+        if text.get_window_extent().width <= width:
+            return
+        text.set_text(textwrap.fill(broken, letters, break_long_words=False))
+
+
+def hide_crowded(labels: list) -> None:
+    """Leave out each label of a point that would lie on one before it."""
+    kept = []
+    for label in labels:
+        box = label.get_window_extent().padded(-3)
+        label.set_visible(not any(box.overlaps(other) for other in kept))
+        kept += [box] if label.get_visible() else []
 
 
 def hidden(legend, axes) -> int:
@@ -142,15 +176,25 @@ def draw(notebook, heading: str, number: int, target: Path) -> None:
         for source in before:
             exec(compile(source, heading, "exec"), space)
         plt.close("all")
-        exec(compile(last, heading, "exec"), space)
-    figure = plt.figure(plt.get_fignums()[which - 1])
+        with mock.patch.object(plt, "close"):  # by cells that show their figure in another way
+            exec(compile(last, heading, "exec"), space)
+    figure, picture = plt.figure(plt.get_fignums()[which - 1]), io.BytesIO()
     enlarge(figure)
-    picture, note = io.BytesIO(), PngImagePlugin.PngInfo()
     figure.savefig(picture, dpi=DPI, bbox_inches="tight")
-    note.add_text("cell", build_slides.fingerprint(notebook.cells[place]))
-    target.parent.mkdir(exist_ok=True)
-    Image.open(picture).convert("RGB").quantize(128).save(target, pnginfo=note, optimize=True)
     plt.close("all")
+    page, note = Image.open(picture).convert("RGB"), build_slides.fingerprint(notebook.cells[place]).encode()
+    drawing = page.quantize(128).convert("RGB")
+    if np.abs(np.subtract(drawing, page, dtype=np.int16)).mean() < 0.5:
+        files.write(target, webp(drawing, lossless=True, method=6, xmp=note))
+    else:  # photographs have more colors
+        files.write(target, webp(page, quality=80, method=6, xmp=note))
+
+
+def webp(image: Image.Image, **how) -> bytes:
+    """The image as a WebP file. how: for Pillow's `save`."""
+    content = io.BytesIO()
+    image.save(content, "webp", **how)
+    return content.getvalue()
 
 
 def wanted(outline: Path):

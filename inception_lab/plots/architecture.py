@@ -11,7 +11,7 @@ from torch import nn
 from inception_lab.costs.counting import count
 from inception_lab.models.blocks import Inception, NaiveInception
 from inception_lab.models.googlenet import GoogLeNet
-from inception_lab.plots.style import HIGHLIGHT, INK, LIGHT, PATH_LABELS, PATHS, QUIET, Array, panels, path_labels, ramp
+from inception_lab.plots.style import HIGHLIGHT, INK, PATH_LABELS, PATHS, QUIET, Array, panels, path_labels, ramp
 
 
 def draw_module(module: Inception | NaiveInception, in_channels: int, size: int = 28) -> Axes:
@@ -63,12 +63,13 @@ def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 2
             _block(ax, end, width / 13, height, depth, PATHS.get(path, "#b8b8b8"))
             end += width / 13
         center, top = (x + end + depth) / 2, height + depth + 4
-        ax.text(center, top, f"{channels}\n{side}×{side}", ha="center", fontsize=8)
-        ax.text((x + end) / 2, -6, stage, ha="right", va="top", rotation=45, fontsize=9, rotation_mode="anchor")
+        ax.text(center, top, f"{channels}\n{side}×{side}", ha="center", fontsize=10)
+        label = stage.removeprefix("inception_")
+        ax.text((x + end) / 2, -6, label, ha="right", va="top", rotation=45, fontsize=11, rotation_mode="anchor")
         if stage in getattr(model, "heads", ()):
             arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
-            ax.annotate("head", (center, top + 24), (center, top + 52), ha="center", color=HIGHLIGHT, arrowprops=arrow)
-        x = max(end + depth + 10, x + 48)  # room for the label
+            ax.annotate("head", (center, top + 32), (center, top + 60), ha="center", color=HIGHLIGHT, arrowprops=arrow)
+        x = max(end + depth + 10, x + 54)  # room for the label
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PATHS.values()]
     labels = path_labels(model.design) if isinstance(model, GoogLeNet) else PATH_LABELS
     ax.legend(handles, labels.values(), title="path", ncols=4, loc="upper right")
@@ -122,12 +123,12 @@ def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
         ax.imshow(photograph, extent=(-side / 2, side / 2, side / 2, -side / 2))
         edge = max([side, *group.values()]) / 2 * 1.02
         for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
-            color = (HIGHLIGHT, LIGHT)[i % 2]
-            ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=color, lw=1.5))
+            ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=HIGHLIGHT, lw=1.5))
             right, y = edge * 1.06, edge * (0.95 - 1.9 * (i + 0.5) / len(group))
+            label = f"{stage.removeprefix('inception_')}: {field}"
             ax.annotate(
-                f"{stage} {field}", (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
-                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=color, lw=1),
+                label, (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
+                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=HIGHLIGHT, lw=1),
                 annotation_clip=False,
             )  # fmt: skip
         ax.set(xlim=(-edge, edge), ylim=(edge, -edge), title=f"Fields that {title} {side}×{side} pixels")

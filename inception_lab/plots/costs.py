@@ -40,7 +40,7 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
         for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
             row: Any
-            place: Any = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=8)
+            place: Any = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=9)
             for row in rows.itertuples():
                 if side < 0 and row.network == crowded:  # no room between its neighbor and itself
                     continue
@@ -50,8 +50,8 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
         ax.minorticks_off()
         ax.xaxis.set_major_formatter("{x:g}")
         ax.yaxis.set_major_formatter("{x:g}")
-    figure.axes[0].set(ylabel="top-5 error (%)", title="Error against work")
-    figure.axes[1].set(title="Error against size")
+    figure.axes[0].set(ylabel="top-5 error (%)", title="Error against work (logarithmic axes)")
+    figure.axes[1].set(title="Error against size (logarithmic axes)")
     figure.axes[0].legend(fontsize=8)
     return figure
 

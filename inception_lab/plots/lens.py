@@ -61,7 +61,8 @@ def path_maps(
 def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: float = 1.1) -> Figure:
     """Draw rows of images (N, 3, H, W) from 0 to 1, each row with its name on the left. Returns the figure.
 
-    A row whose name ends in a path ("inception_4a.five") has a bar in its color; one named "five" says "5×5".
+    A row of weights (N, h, w) is drawn on a red-blue scale around 0, with a key. A row whose name ends in a path
+    ("inception_4a.five") has a bar in its color; one named "five" says "5×5".
     """
     count = max(len(images) for images in rows.values())
     figure, axes = image_axes(len(rows), count, side * count + 1.3, side * len(rows) + 0.25)
@@ -70,6 +71,13 @@ def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: 
         line[0].text(-0.12, 0.5, text, ha="right", va="center", transform=line[0].transAxes, color=INK, fontsize=9)
         if (path := name.rpartition(".")[2]) in PATHS:
             path_bar(line[0], path)
+        if images[0].ndim == 2:
+            limit = max(float(abs(weights).max()) for weights in images)
+            for ax, weights in zip(line, images, strict=False):
+                drawn = ax.imshow(np.asarray(weights), cmap="RdBu_r", vmin=-limit, vmax=limit)
+            key = figure.colorbar(drawn, ax=line[-1], shrink=0.9, ticks=[-limit, 0, limit])
+            key.ax.set_yticklabels(["inhibits", "0", "excites"], fontsize=8)
+            continue
         for ax, image in zip(line, images, strict=False):
             show(ax, image)
     for ax, title in zip(axes[0], titles or [], strict=False):
@@ -80,7 +88,7 @@ def picture_rows(rows: dict[str, Array], titles: list[str] | None = None, side: 
 def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]], labels: Mapping[str, str]) -> Figure:
     """Draw tuning curves over the object's scale, one panel per title: title → (scales (S,), {path → curves (C, S)}).
 
-    A thin line for each unit and a thick one for their mean, each unit divided by its largest answer. labels: as
+    A thin line for each unit and a thick one for their mean, each unit divided by its largest response. labels: as
     `path_maps`. Returns the figure.
     """
     figure, drawn = panels(groups, 4.6 * len(groups), 3.4, sharey=True)
@@ -93,8 +101,8 @@ def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]], labels: Ma
         ax.set(xscale="log", xticks=[1 / 8, 1 / 4, 1 / 2, 1], title=title, ylim=(0, 1.03))
         ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
         ax.minorticks_off()
-        ax.set(xlabel="side of the object, as a share of the image's")
-    drawn[0][0].set(ylabel="answer, as a share of the largest")
+        ax.set(xlabel="object size / image size")
+    drawn[0][0].set(ylabel="response / maximum response")
     drawn[0][0].legend(title="path", fontsize=8)
     return figure
 
@@ -126,21 +134,27 @@ def attributions(
     boxes: Sequence[Sequence[float]] | Array | None = None,
     titles: list[str] | None = None,
 ) -> Figure:
-    """Draw images (N, 3, H, W), and below each its maps (N, H, W) by method, on a red-blue scale around 0.
+    """Draw images (N, 3, H, W) and their maps (N, H, W) by method, on a red-blue scale around 0.
 
-    boxes: (left, top, right, bottom) in pixels of the object in each image. Returns the figure.
+    The maps of an image lie below it, or beside it where there are more methods than images. boxes: (left, top, right,
+    bottom) in pixels of the object in each image. Returns the figure.
     """
-    figure, axes = image_axes(len(maps) + 1, len(images), 1.25 * len(images) + 0.9, 1.3 * (len(maps) + 1))
-    for column, image in enumerate(images):
-        show(axes[0, column], image, titles[column] if titles else None)
-        for line, values in zip(axes[1:], maps.values(), strict=True):
+    names, titles = ["image", *maps], titles or [""] * len(images)
+    beside = len(maps) > len(images)
+    left, top = (titles, names) if beside else (names, titles)
+    figure, grid = image_axes(len(left), len(top), 1.25 * len(top) + 0.9, 1.3 * len(left))
+    for column, line in enumerate(grid if beside else grid.T):
+        show(line[0], images[column])
+        for ax, values in zip(line[1:], maps.values(), strict=True):
             value = np.asarray(values[column])
-            line[column].imshow(value, cmap="RdBu_r", vmin=-abs(value).max(), vmax=abs(value).max())
+            ax.imshow(value, cmap="RdBu_r", vmin=-abs(value).max(), vmax=abs(value).max())
         if boxes is not None:
-            for ax in axes[:, column]:
+            for ax in line:
                 draw_box(ax, np.asarray(boxes[column]) - 0.5, ec=INK, lw=1)
-    for line, name in zip(axes, ["image", *maps], strict=True):
-        line[0].text(-0.1, 0.5, name, ha="right", va="center", transform=line[0].transAxes, fontsize=9)
+    for ax, title in zip(grid[0], top, strict=True):
+        ax.set_title(title, fontsize=8, loc="center")
+    for ax, name in zip(grid[:, 0], left, strict=True):
+        ax.text(-0.1, 0.5, name, ha="right", va="center", transform=ax.transAxes, fontsize=9)
     return figure
 
 

@@ -48,7 +48,7 @@ def study(
     ax.set(yticks=range(len(arms)), yticklabels=names, ylim=(len(arms) - 0.5, -0.5))
     name = column.replace("val_", "validation ").replace("top1", "top-1").replace("top5", "top-5").replace("_", " ")
     ax.set(xlabel=label or name + (" (%)" if "error" in column else ""))
-    ax.set(title="One point per run, a line the mean of an arm")
+    ax.set(title="One point per run; the vertical bar is the mean")
     ax.grid(axis="y", color=QUIET, alpha=0.3)
     return ax
 
@@ -73,9 +73,10 @@ def by_images(frame: pd.DataFrame, column: str = "val_top1_error") -> Axes:
         ax.plot(dots, rows[column], ".", color=bars.lines[0].get_color(), alpha=0.4, ms=4)
     ax.set(xscale="log", yscale="log", xlabel="training images per class", ylabel="top-1 error (%)")
     ax.set(title="Means of the runs, with 95 % intervals")
-    for axis, ticks in ((ax.xaxis, sorted(images.unique())), (ax.yaxis, (5, 10, 20, 50, 100))):
+    for axis, ticks in ((ax.xaxis, sorted(images.unique())), (ax.yaxis, (5, 10, 20, 30, 50, 70, 100))):
         axis.set_ticks(ticks, labels=map(str, ticks))
         axis.set_minor_formatter("")
+    ax.set_ylim(frame[column].min() / 1.1, frame[column].max() * 1.1)  # the ticks would widen it
     ax.legend(fontsize=8)
     return ax
 
@@ -243,14 +244,14 @@ def reliability(bins: dict[str, pd.DataFrame]) -> Axes:
     The area of a point is in proportion to the number of images in its bin.
     """
     ax = plt.subplots(figsize=(4.8, 4.4))[1]
-    ax.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls="--", label="as sure as right")
+    ax.plot([0, 1], [0, 1], color=QUIET, lw=0.8, ls="--", label="perfectly calibrated")
     for name, rows in bins.items():
         rows = rows[rows["images"] > 0]
         (line,) = ax.plot(rows["confidence"], rows["accuracy"], lw=1, label=name)
         sizes = 400 * rows["images"] / rows["images"].sum() + 6
         ax.scatter(rows["confidence"], rows["accuracy"], s=sizes, color=line.get_color(), alpha=0.6)
-    ax.set(xlabel="confidence: the largest probability", ylabel="share of images that are right")
-    ax.set(xlim=(0, 1.05), ylim=(0, 1.08), title="Right as often as it is sure?")
+    ax.set(xlabel="confidence (largest probability)", ylabel="share of images that are right")
+    ax.set(xlim=(0, 1.05), ylim=(0, 1.08), title="Is its confidence justified?")
     ax.legend(loc="upper left")
     return ax
 

@@ -57,6 +57,20 @@ def test_runner_keeps_going_and_reports_each_notebook(saved):
     assert result.stderr == ""
 
 
+def test_photographs_are_stored_as_jpeg_and_drawings_of_lines_as_png(tmp_path):
+    photograph = "plt.imshow(np.random.default_rng(0).normal(128, 20, (200, 200, 3)).astype(np.uint8)); plt.show()"
+    path = write(
+        tmp_path / "figures.ipynb",
+        "import matplotlib.pyplot as plt\nimport numpy as np",
+        photograph,
+        "plt.plot([1, 3, 2]); plt.show()",
+    )
+    assert run("--save", path).returncode == 0
+    _, noisy, plain = nbformat.read(path, as_version=4).cells
+    assert set(noisy.outputs[-1].data) == {"image/jpeg", "text/plain"}
+    assert set(plain.outputs[-1].data) == {"image/png", "text/plain"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak of another process")
 def test_runner_prints_the_peak_of_memory_and_fails_above_the_limit(saved, tmp_path, monkeypatch):
     assert 0.03 < float(saved[2].stdout.splitlines()[2].split()[3]) < 1

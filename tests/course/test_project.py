@@ -327,6 +327,11 @@ def code_cells(path):
     return cells
 
 
+def test_no_table_cuts_a_sentence(code_cells):
+    """pandas cuts words at so many letters; without a limit a table breaks its lines."""
+    assert not [cell.source for cell in code_cells if re.search(r"max_colwidth\W+\d", cell.source)]
+
+
 def carries(cell, option):
     """Whether an option of nbval stands in the tags of a cell or in a comment, where nbval looks for it."""
     return option in cell.metadata.get("tags", []) or option.replace("-", "_").upper() in cell.source

@@ -2,6 +2,7 @@
 
 import html
 import importlib.util
+import io
 import itertools
 import re
 import shutil
@@ -507,6 +508,29 @@ def test_figures_are_drawn_for_dark_pages_and_photographs_stay(site, browser):
     assert (turned[56:104, 56:104] == np.asarray(white)[56:104, 56:104]).all()
     assert turned[150, 150].max() < 40 and turned[10, 80].min() > 200
     assert script.dark.variant(noise) is None
+
+
+def test_drawings_full_of_letters_and_bands_are_no_photographs(site, browser):
+    """Boxes with names in them, bands around lines, and what JPEG leaves around a short line."""
+    drawing = Image.new("RGB", (480, 320), "white")
+    pen = ImageDraw.Draw(drawing)
+    pen.rounded_rectangle((40, 40, 240, 120), 8, fill="#cce3f0", outline="#0072B2")
+    for row in range(44, 110, 11):
+        pen.text((46, row), "1x1 conv, 64 channels, and more of it", fill="#222222")
+    pen.line((300, 60, 350, 60), fill="#D55E00", width=3)
+    stored = io.BytesIO()
+    drawing.save(stored, "jpeg", quality=90)
+    for picture in (drawing, Image.open(stored).convert("RGB")):
+        assert not script.dark.photographs(np.asarray(picture, dtype=float)).any()
+    context = browser.new_context(viewport=VIEWPORTS["desktop"], color_scheme="dark")
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.goto(f"file://{site / 'notebooks' / '03_bottleneck_costs.html'}")
+    look = """(e) => [getComputedStyle(e).padding, getComputedStyle(e).backgroundColor]"""
+    folds = page.locator(".cell_output .text_html:not(:has(table.dataframe))").all()
+    for thing in [page.locator(".cell_output img.drawn").first, *folds]:  # no light frame on a dark page
+        assert thing.evaluate(look) == ["0px", "rgba(0, 0, 0, 0)"]
+    context.close()
 
 
 def test_on_paper_no_code_is_cut_off_and_no_table_is_split(site, browser, tmp_path):

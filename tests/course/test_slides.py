@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from test_notebook_prose import NO_PROSE, numbers, referenced, shown
 from test_site import CONTRAST
 
@@ -100,9 +100,8 @@ def test_a_figure_older_than_the_notebooks_picture_is_not_shown(tmp_path):
         output = nbformat.v4.new_output("display_data", {"image/png": picture})
         return nbformat.v4.new_code_cell("shows.draw(log)", outputs=[output])
 
-    note, target = PngImagePlugin.PngInfo(), tmp_path / "figure.png"
-    note.add_text("cell", script.fingerprint(cell("AAAA")))
-    Image.new("RGB", (2, 2)).save(target, pnginfo=note)
+    target = tmp_path / "figure.webp"
+    target.write_bytes(figures.webp(Image.new("RGB", (2, 2)), xmp=script.fingerprint(cell("AAAA")).encode()))
     img = '<img alt="" src="data:image/png;base64,AAAA">'
     assert script.drawn_large(img, target, cell("AAAA")) != img
     assert script.drawn_large(img, target, cell("BBBB")) == img  # the same source drew another picture
@@ -126,6 +125,28 @@ def test_legends_of_enlarged_figures_hide_no_data():
     with pytest.raises(ValueError, match="no corner"):
         figures.move(legend, figure)
     plt.close(figure)
+
+
+def test_enlarged_figures_keep_squares_square_and_no_letters_lie_on_others():
+    square, _ = plt.subplots(figsize=(4.8, 4.4))
+    figures.enlarge(square)
+    assert square.get_size_inches()[0] < 1.2 * square.get_size_inches()[1]
+    wide, axes = plt.subplots(1, 6, figsize=(11, 4), layout="constrained")
+    written = axes[0].text(0.02, 0.5, "computer keyboard, under 1 %", fontsize=9)
+    near = [axes[1].annotate(name, (0.1, 0.5), (0, 0), textcoords="offset points") for name in ("one", "two")]
+    figures.enlarge(wide)
+    assert written.get_text().count("\n") >= 1 and written.get_window_extent().width <= axes[0].bbox.width
+    assert [label.get_visible() for label in near] == [True, False]
+    assert all(label.get_fontsize() == figures.LABELS for label in near)
+    plt.close("all")
+
+
+def test_a_figure_inside_the_html_of_an_output_is_a_figure_with_its_own_description():
+    shown = '<div><img src="data:image/png;base64,AAAA" alt="Error &amp; cost"></div>'
+    cell = nbformat.v4.new_code_cell(outputs=[nbformat.v4.new_output("display_data", {"text/html": shown})])
+    section = script.sections(nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("## The plane"), cell]))
+    assert section["The plane"].figures == ['<img alt="Error &amp; cost" src="data:image/png;base64,AAAA">']
+    assert section["The plane"].tables == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -353,8 +353,9 @@ def test_the_untrained_network_of_a_run_is_what_its_trained_weights_grew_from():
     start = initial_model(about["recipe"], 10).conv1.conv.weight
     both = torch.stack([start.flatten(), model.conv1.conv.weight.flatten()])
     assert torch.corrcoef(both)[0, 1] > 0.8, "four epochs leave most of a weight where it was"
-    again = controls.untrained(about["recipe"], images=32)
-    assert torch.equal(found.model.conv1.conv.weight, again.model.conv1.conv.weight)
+    for same in (about["recipe"], RUN.name):
+        again = controls.untrained(same, images=32)
+        assert torch.equal(found.model.conv1.conv.weight, again.model.conv1.conv.weight)
     images, labels = DATA.batch(range(30))
     assert (found(images).argmax(1) == labels).float().mean() < 0.5
 

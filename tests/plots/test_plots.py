@@ -58,7 +58,7 @@ def test_a_network_is_drawn_stage_by_stage_with_its_heads(name, heads):
     ax = plots.draw_network(build(name), (3, 224, 224))
     drawn = texts(ax)
     assert drawn.count("head") == heads
-    assert "inception_4e" in drawn and "832\n14×14" in drawn and "norm1" not in drawn
+    assert "4e" in drawn and "832\n14×14" in drawn and "norm1" not in drawn
     fronts = [patch for patch in ax.patches if isinstance(patch, plt.Rectangle)]
     green = [p for p in fronts if p.get_facecolor() == plt.matplotlib.colors.to_rgba(plots.PATHS["five"])]
     assert len(green) == 9
@@ -261,6 +261,25 @@ def test_columns_of_maps_have_titles_and_rows_of_pictures_the_labels_of_their_pa
     assert [ax.get_title(loc="center") for ax in figure.axes[1:3]] == ["3a", "5b"]
     figure = plots.picture_rows({"five": np.zeros((1, 3, 4, 4))})
     assert figure.axes[0].texts[0].get_text() == "5×5"
+
+
+def test_weights_have_a_key_to_their_colors():
+    weights = torch.linspace(-2, 1, 18).view(2, 3, 3)
+    figure = plots.picture_rows({"inputs": torch.zeros(3, 3, 4, 4), "kernels": weights})
+    assert figure.axes[3].images[0].get_clim() == (-2, 2)
+    (key,) = (ax for ax in figure.axes if ax.get_label() == "<colorbar>")
+    assert [text.get_text() for text in key.get_yticklabels()] == ["inhibits", "0", "excites"]
+
+
+@pytest.mark.parametrize("images", [2, 5])
+def test_maps_lie_along_the_longer_side(images):
+    maps = {name: np.ones((images, 4, 4)) for name in ("CAM", "occlusion", "gradient")}
+    boxes = np.tile([1, 1, 3, 3], (images, 1))
+    figure = plots.attributions(np.zeros((images, 3, 4, 4)), maps, boxes, [f"image {i}" for i in range(images)])
+    width, height = figure.get_size_inches()
+    assert width > height and len(figure.axes) == 4 * images
+    named = {ax.get_title(loc="center") for ax in figure.axes} | {t.get_text() for ax in figure.axes for t in ax.texts}
+    assert {"image", *maps, "image 0"} <= named and all(len(ax.images) == len(ax.patches) == 1 for ax in figure.axes)
 
 
 # --- a run's log ----------------------------------------------------------------------------------------------
