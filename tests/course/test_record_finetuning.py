@@ -1,6 +1,8 @@
 """The recorder of the fine-tuning study: fair subsets, one row per run, and it goes on where it was stopped."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import record_finetuning as recorder
@@ -99,8 +101,22 @@ def test_it_is_resumed_without_training_what_has_its_row(data, tmp_path, monkeyp
 
 def test_what_is_recorded_is_of_the_study():
     path = files.recorded("finetuning", "runs.csv")
-    if not path.is_file():
-        pytest.skip("the study has not been recorded yet")
     rows = recorder.rows_of(recorder.STUDY, path)
     assert (rows["classes"] == 10).all() and (rows["val_top1_error"] > 0).all()
     assert read_study(path).equals(rows)
+
+
+def test_the_page_says_what_is_recorded():
+    rows = read_study(files.recorded("finetuning", "runs.csv"))
+    page = (Path(__file__).parents[2] / "docs" / "finetuning.md").read_text(encoding="utf-8")
+    for arm, errors in rows.groupby("arm")["val_top1_error"]:
+        if len(errors) == recorder.SEEDS:
+            assert f"{errors.mean():.1f} ± {errors.std():.1f}" in page, arm
+    against = {arm: f"fine-tuned, {arm.rpartition(', ')[2]}" for arm in rows["arm"].unique()}
+    judged = compare(rows, baseline={arm: other for arm, other in against.items() if arm != other})
+    assert set(judged.index[judged["clear"]]) == {
+        *("from scratch, 10 per class", "from scratch, 100 per class"),
+        *("linear, 100 per class", "frozen to inception_4b, 100 per class"),
+    }
+    for ratio, low, high in judged.loc[judged["clear"], ["ratio", "low", "high"]].round(2).to_numpy():
+        assert re.search(rf"\b{ratio:.2f}\s+times[^)]*?{low:.2f}\s+to\s+{high:.2f}", page), ratio
