@@ -73,7 +73,7 @@ def by_images(frame: pd.DataFrame, column: str = "val_top1_error") -> Axes:
         ax.plot(dots, rows[column], ".", color=bars.lines[0].get_color(), alpha=0.4, ms=4)
     ax.set(xscale="log", yscale="log", xlabel="training images per class", ylabel="top-1 error (%)")
     ax.set(title="Means of the runs, with 95 % intervals")
-    for axis, ticks in ((ax.xaxis, sorted(images.unique())), (ax.yaxis, (5, 10, 20, 30, 50, 70, 100))):
+    for axis, ticks in ((ax.xaxis, sorted(images.unique())), (ax.yaxis, (5, 10, 20, 30, 40, 60, 80))):
         axis.set_ticks(ticks, labels=map(str, ticks))
         axis.set_minor_formatter("")
     ax.set_ylim(frame[column].min() / 1.1, frame[column].max() * 1.1)  # the ticks would widen it
