@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from notebooks import MEMORY, peak_memory
+from notebooks import MEMORY, on_white, peak_memory
 
 # Files that take half a minute or more, here or in `.ci/run`. They start first, so that at the end no process is left
 # alone with one of them.
@@ -107,12 +107,6 @@ def pictures(outputs):
     data = [output["data"] for output in outputs if "data" in output]
     encoded = [d[kind] for d in data for kind in ("image/png", "image/jpeg") if kind in d]
     return [on_white(Image.open(io.BytesIO(base64.b64decode(text)))) for text in encoded]
-
-
-def on_white(image):
-    """An image in RGB, with what is transparent on white, as a notebook shows it."""
-    image = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
 def compare_pictures(made, stored):

@@ -96,14 +96,18 @@ def join_streams(outputs):
     return joined
 
 
+def on_white(image):
+    """An image in RGB, with what is transparent on white, as a notebook shows it."""
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
 def photograph_as_jpeg(data):
     """The data of an output, with its PNG as JPEG where that halves it: photographs do, drawings of lines do not."""
     if "image/png" not in data:
         return data
     png, jpeg = base64.b64decode(data["image/png"]), io.BytesIO()
-    image = Image.open(io.BytesIO(png)).convert("RGBA")
-    on_white = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    on_white.save(jpeg, "jpeg", quality=85, optimize=True)
+    on_white(Image.open(io.BytesIO(png))).save(jpeg, "jpeg", quality=85, optimize=True)
     if jpeg.tell() > len(png) / 2:
         return data
     rest = {kind: value for kind, value in data.items() if kind != "image/png"}

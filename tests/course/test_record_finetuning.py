@@ -120,3 +120,6 @@ def test_the_page_says_what_is_recorded():
     }
     for ratio, low, high in judged.loc[judged["clear"], ["ratio", "low", "high"]].round(2).to_numpy():
         assert re.search(rf"\b{ratio:.2f}\s+times[^)]*?{low:.2f}\s+to\s+{high:.2f}", page), ratio
+    seconds = rows.groupby("arm")["seconds"].median()
+    for images in (10, 100):  # "about a third of the time"
+        assert 0.25 < seconds[f"linear, {images} per class"] / seconds[f"fine-tuned, {images} per class"] < 0.42

@@ -131,6 +131,8 @@ def test_errors_are_drawn_by_images_per_class_with_their_intervals():
     assert [len(each.get_xdata()) for each in dots] == [4, 4]
     assert set(dots[0].get_xdata()) == set(line.get_xdata())
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    errors = frame["val_top1_error"]
+    assert ax.get_ylim() == pytest.approx((errors.min() / 1.1, errors.max() * 1.1))  # ticks beyond do not widen it
 
 
 def test_a_study_tells_costs_and_takes_axes_and_a_label():
