@@ -75,7 +75,12 @@ def in_both(light: str, source: str, dark: str) -> str:
 
 
 def aligned(table: str) -> str:
-    """A table of pandas in which columns of words begin at the left, with their heads. Numbers stay at the right."""
+    """A table of pandas in which columns of words begin at the left, with their heads. Numbers stay at the right.
+
+    The heads of its columns may be broken after an underscore, so that a wide table fits on paper.
+    """
+    head, ended, body = table.partition("</thead>")
+    table = re.sub(r"_(?=\w)", "_<wbr>", head) + ended + body
     cells = re.compile(r"<t[hd]\b[^>]*>.*?</t[hd]>", re.DOTALL)
     rows = [cells.findall(row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
     if len({len(row) for row in rows}) != 1 or "span=" in table:

@@ -33,6 +33,11 @@ async function copy(text) {
   }
 }
 
+// Printing does not wait for figures that nobody has scrolled to: once the page is there, those for paper are loaded.
+addEventListener("load", () => document.querySelectorAll("img[loading=lazy]:not(.only-dark)").forEach((image) => {
+  image.loading = "eager";
+}));
+
 let theme;
 addEventListener("beforeprint", () => {
   theme = document.documentElement.dataset.theme;

@@ -543,6 +543,33 @@ def test_drawings_full_of_letters_and_bands_are_no_photographs(site, browser):
     context.close()
 
 
+UNLOADED = """[...document.querySelectorAll('main img:not(.only-dark)')]
+    .filter((e) => !e.complete || e.naturalWidth === 0).map((e) => e.alt)"""
+WIDE = """[...document.querySelectorAll('main table')]
+    .filter((e) => e.getBoundingClientRect().right > innerWidth + 2).length"""
+TORN = """[...document.querySelectorAll('main td')].flatMap((cell) => {
+    const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), range = document.createRange(), torn = [];
+    while (texts.nextNode()) for (const word of texts.currentNode.data.matchAll(/[\\w.,×]+/g)) {
+        range.setStart(texts.currentNode, word.index);
+        range.setEnd(texts.currentNode, word.index + word[0].length);
+        if (new Set([...range.getClientRects()].map((box) => box.top)).size > 1) torn.push(word[0]);
+    }
+    return torn;
+})"""
+
+
+@pytest.mark.parametrize("name", ["claims", "notebooks/04_googlenet_layer_by_layer", "notebooks/deeper/table_1"])
+def test_on_paper_a_table_fits_and_no_word_of_it_is_torn_apart(site, browser, name):
+    context = browser.new_context(viewport={"width": 680, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(120_000)
+    page.emulate_media(media="print")
+    page.goto(f"file://{site / name}.html")
+    assert page.evaluate(WIDE) == 0
+    assert page.evaluate(TORN) == []
+    context.close()
+
+
 def test_on_paper_no_code_is_cut_off_and_no_table_is_split(site, browser, tmp_path):
     context = browser.new_context(viewport=VIEWPORTS["desktop"], color_scheme="dark")
     page = context.new_page()
@@ -555,6 +582,7 @@ def test_on_paper_no_code_is_cut_off_and_no_table_is_split(site, browser, tmp_pa
     assert page.evaluate("document.documentElement.dataset.theme") == "light"
     page.set_viewport_size({"width": 680, "height": 1000})  # what A4 has between its margins
     assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(UNLOADED) == []
     style = "[...document.querySelectorAll('main .dataframe')].map((e) => getComputedStyle(e).breakInside)"
     assert set(page.evaluate(style)) == {"avoid"}
     hidden = ".bd-header, .bd-sidebar-primary, .prev-next-area, button.copy"
