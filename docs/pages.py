@@ -3,7 +3,9 @@
 Pages may not read one another from the disk, so the page of results finds their texts in a script, `texts.js`.
 """
 
+import base64
 import html
+import io
 import itertools
 import json
 import re
@@ -14,6 +16,7 @@ from PIL import Image
 
 DESCRIPTION = 160  # characters, what search engines show
 IMAGE = re.compile(r'<img ([^>]*)src="([^"]*_images/)([^"/]+)"([^>]*)>')
+EMBEDDED = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>')
 TABLE = re.compile(r'<table border="1" class="dataframe">.*?</table>', re.DOTALL)
 WORD = re.compile(r"(?!nan|NaN|None|True|False|inf)[^\W\d_]{3}")
 SKIPPED = re.compile(r"<(style|script)\b.*?</\1>", re.DOTALL)
@@ -52,11 +55,23 @@ def for_dark(app, body: str) -> str:
         # With its size, so that the page does not jump when the figure is loaded.
         size = "" if "width" in before + after else f' width="{picture.width}" height="{picture.height}"'
         light = f'<img {before}src="{folder}{name}" loading="lazy"{size}{after}>'
-        return light.replace("<img ", '<img class="only-light" ') + light.replace(
-            "<img ", '<img class="only-dark drawn" '
-        ).replace(name, dark)
+        return in_both(light, name, dark)
 
-    return IMAGE.sub(both, body)
+    def both_embedded(found):
+        drawn, stored = variant(Image.open(io.BytesIO(base64.b64decode(found[1])))), io.BytesIO()
+        if drawn is None:
+            return found[0]
+        drawn.quantize(256).save(stored, "png")
+        return in_both(found[0], found[1], base64.b64encode(stored.getvalue()).decode())
+
+    return EMBEDDED.sub(both_embedded, IMAGE.sub(both, body))
+
+
+def in_both(light: str, source: str, dark: str) -> str:
+    """HTML of an image, and of another with the source `dark` that dark pages show in its place."""
+    return light.replace("<img ", '<img class="only-light" ') + light.replace(
+        "<img ", '<img class="only-dark drawn" '
+    ).replace(source, dark)
 
 
 def aligned(table: str) -> str:

@@ -62,9 +62,6 @@ DECKS = """# Slides
 One deck for each notebook, for a talk of twenty to thirty minutes. Arrow keys turn the pages, and what follows a
 prediction waits for one more press. N opens a second window with notes, the next slide and a clock, for the speaker
 alone. Each deck is one file, and needs nothing else. `make slides PDF=1` prints them too.
-
-| deck | minutes | slides | |
-|---|---:|---:|---|
 """
 NO_NETWORK = "<p><em>This copy of the site was built without the network: <code>make site</code> adds it.</em></p>\n"
 
@@ -112,29 +109,30 @@ def head_of(page: Path) -> str:
 
 
 def cards_of_notebooks(pictures: Path) -> str:
-    """The notebooks of the core as cards: the first figure, the question, minutes and exercises.
+    """The notebooks of the core as cards: a figure that no card before has, the question, minutes and exercises.
 
     pictures: the folder for the figures, in light and dark. It is called as in the address of the pages.
     """
     pictures.mkdir(parents=True)
-    items = []
+    items, seen = [], set()
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         size = cards.measure(path)
         exercises = f", {size.exercises} exercises" if size.exercises else ""
         items.append(
-            f'<a class="card-link" href="notebooks/{path.stem}.html">{first_figure(path, pictures)}'
+            f'<a class="card-link" href="notebooks/{path.stem}.html">{first_figure(path, pictures, seen)}'
             f'<span class="question">{path.stem[:2]} · {html.escape(cards.question(path))}</span>'
             f'<span class="size">{size.minutes} minutes{exercises}</span></a>'
         )
     return f'<div class="cards">{"".join(items)}</div>\n'
 
 
-def first_figure(path: Path, pictures: Path) -> str:
-    """HTML for the first figure of a notebook, made small."""
+def first_figure(path: Path, pictures: Path, seen: set[str]) -> str:
+    """HTML for the first figure of a notebook that is not in seen, made small; it is then in seen too."""
     for cell in nbformat.read(path, as_version=4).cells:
         for output in cell.get("outputs", []):
             encoded = next((data for kind, data in output.get("data", {}).items() if kind.startswith("image/")), None)
-            if encoded:
+            if encoded and encoded not in seen:
+                seen.add(encoded)
                 figure = Image.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB")
                 alt = html.escape(cell.metadata.get("mystnb", {}).get("image", {}).get("alt", ""))
                 shown = {"light": figure, "dark": dark.variant(figure) or figure}
@@ -161,8 +159,11 @@ def write_decks(source: Path, printed: Path) -> None:
             link = f'<a href="decks/{pdf.name}">PDF</a>'
         minutes = sum(slide[1] for slide in slides)
         name = f'<a href="decks/{outline.stem}.html">{html.escape(title)}</a>'
-        rows.append(f"| {name} | {minutes:g} | {len(slides) + 1} | {link} |")
-    (source / "decks.md").write_text(DECKS + "\n".join(rows) + "\n", encoding="utf-8")
+        rows.append([name, f"{minutes:g}", f"{len(slides) + 1}", link])
+    columns = 4 if any(link for *_, link in rows) else 3
+    table = [["deck", "minutes", "slides", "on paper"], ["---", "---:", "---:", "---"], *rows]
+    lines = [f"| {' | '.join(row[:columns])} |\n" for row in table]
+    (source / "decks.md").write_text(DECKS + "\n" + "".join(lines), encoding="utf-8")
 
 
 def links_for_site(text: str) -> str:

@@ -26,6 +26,8 @@ from PIL import Image
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ROW = "{:<40} {:>5} {:>8} {:>7}  {}"
 MEMORY = 4.0  # GB that the kernel of a notebook may take at most, the README says so
+JPEG_BYTES = 60_000  # of a photograph in an output, at most; it gets the best quality that keeps to it
+JPEG_QUALITIES = (85, 75, 65, 55, 45)
 NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it: inception-lab pretrained googlenet)"
 
 
@@ -106,8 +108,13 @@ def photograph_as_jpeg(data):
     """The data of an output, with its PNG as JPEG where that halves it: photographs do, drawings of lines do not."""
     if "image/png" not in data:
         return data
-    png, jpeg = base64.b64decode(data["image/png"]), io.BytesIO()
-    on_white(Image.open(io.BytesIO(png))).save(jpeg, "jpeg", quality=85, optimize=True)
+    png = base64.b64decode(data["image/png"])
+    picture = on_white(Image.open(io.BytesIO(png)))
+    for quality in JPEG_QUALITIES:
+        jpeg = io.BytesIO()
+        picture.save(jpeg, "jpeg", quality=quality, optimize=True)
+        if jpeg.tell() <= JPEG_BYTES:
+            break
     if jpeg.tell() > len(png) / 2:
         return data
     rest = {kind: value for kind, value in data.items() if kind != "image/png"}

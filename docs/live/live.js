@@ -422,7 +422,7 @@ function showTable() {
     })));
   const caption = Object.keys(state.alone).length
     ? `Change of the logit of “${facts.classes[guess(state.before)]}” without each path; a click switches a path off`
-    : "A click switches a path off, another one on";
+    : "Click to switch a path off or on";
   $("table").replaceChildren(element("table", {}, element("caption", {}, caption), element("thead", {}, head), element("tbody", {}, ...rows)));
   if (focused) $("table").querySelector(`[data-path="${focused}"]`)?.focus();
 }

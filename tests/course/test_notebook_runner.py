@@ -1,5 +1,6 @@
 """The runner behind `make course` and `make save`, on notebooks of a few cells."""
 
+import base64
 import subprocess
 import sys
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_runner_keeps_going_and_reports_each_notebook(saved):
 
 
 def test_photographs_are_stored_as_jpeg_and_drawings_of_lines_as_png(tmp_path):
-    photograph = "plt.imshow(np.random.default_rng(0).normal(128, 20, (200, 200, 3)).astype(np.uint8)); plt.show()"
+    photograph = "plt.imshow(np.random.default_rng(0).normal(128, 60, (200, 200, 3)).astype(np.uint8)); plt.show()"
     path = write(
         tmp_path / "figures.ipynb",
         "import matplotlib.pyplot as plt\nimport numpy as np",
@@ -68,6 +69,7 @@ def test_photographs_are_stored_as_jpeg_and_drawings_of_lines_as_png(tmp_path):
     assert run("--save", path).returncode == 0
     _, noisy, plain = nbformat.read(path, as_version=4).cells
     assert set(noisy.outputs[-1].data) == {"image/jpeg", "text/plain"}
+    assert len(base64.b64decode(noisy.outputs[-1].data["image/jpeg"])) <= 60_000
     assert set(plain.outputs[-1].data) == {"image/png", "text/plain"}
 
 

@@ -1,6 +1,7 @@
 """The files around the course agree with one another, and the notebooks are as readers are promised."""
 
 import ast
+import base64
 import os
 import re
 import shutil
@@ -368,3 +369,7 @@ def test_notebook_is_as_make_save_leaves_it(path):
     assert notebook.metadata.kernelspec.name == "python3"
     assert "version" not in notebook.metadata.language_info
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
+    shown = [output.data for cell in notebook.cells for output in cell.get("outputs", []) if "data" in output]
+    assert all(notebooks.photograph_as_jpeg(data) == data for data in shown)
+    photographs = [base64.b64decode(data["image/jpeg"]) for data in shown if "image/jpeg" in data]
+    assert max(map(len, photographs), default=0) <= 60_000

@@ -1,5 +1,6 @@
 """The course site: it builds without a warning or a network, its links hold, and everybody can read it."""
 
+import base64
 import html
 import importlib.util
 import io
@@ -162,6 +163,15 @@ def test_the_first_page_has_the_picture_a_card_for_each_notebook_and_how_to_begi
         card = re.search(rf'<a class="card-link" href="notebooks/{path.stem}.html">(.*?)</a>', text, re.DOTALL)[1]
         assert html.escape(cards.question(path)) in card and f"{size.minutes} minutes" in card
     assert "deeper/table_1.html" in text
+    assert len({path.read_bytes() for path in (site / "cards").glob("*-light.png")}) == 12  # each its own picture
+
+
+def test_a_figure_inside_html_has_a_dark_twin_too(site):
+    text = (site / "notebooks" / "11_after_googlenet.html").read_text(encoding="utf-8")
+    embedded = re.findall(r'<img class="(only-\w+)[^"]*"[^>]*src="data:image/png;base64,([^"]+)"', text)
+    assert [name for name, _ in embedded] == ["only-light", "only-dark"]
+    light, dark = (Image.open(io.BytesIO(base64.b64decode(encoded))).convert("L") for _, encoded in embedded)
+    assert light.size == dark.size and np.median(light) > 250 and np.median(dark) < 40
 
 
 def test_decks_are_listed_with_their_pdf_where_it_was_printed(pages):
