@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+import cards
 import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
@@ -32,9 +33,12 @@ def notebook(request):
     return request.param
 
 
-def test_a_deck_takes_twenty_to_thirty_minutes(notebook):
+def test_a_deck_takes_twenty_to_thirty_minutes_as_the_page_on_teaching_says(notebook):
     _, slides = script.read(script.OUTLINES / f"{notebook.stem}.md", nbformat.read(notebook, as_version=4))
-    assert 20 <= sum(minutes for _, minutes, _, _ in slides) <= 30
+    total = sum(minutes for _, minutes, _, _ in slides)
+    assert 20 <= total <= 30
+    page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    assert f"| {notebook.stem[:2]} | {cards.question(notebook)} | {total:g} min |" in page
     assert len(slides) >= 7
     assert sum("<img" in body or "<table" in body or "<pre" in body for _, _, body, _ in slides) >= len(slides) / 2
     assert slides[-1][0] == "The answer" and "<blockquote>" in slides[-1][2]
