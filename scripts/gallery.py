@@ -37,7 +37,7 @@ from inception_lab.lens.units import modules
 from inception_lab.models.fused import FusedResponseNorm
 
 CHUNK = 16  # units of one path that are optimized as one batch
-SIZE, STEPS, LEARNING_RATE = 96, 64, 0.1
+SIZE, STEPS, LEARNING_RATE = 80, 64, 0.1
 WIRES, CLASS_COUNT, PHOTOGRAPHS = 6, 5, 9  # of each unit: inputs and outputs, classes, photographs
 QUALITY = 20  # of lossy WebP, from 0 to 100: the gallery of all units then takes 8 MB at most
 
@@ -204,6 +204,8 @@ def pack(network: Network, work: Path, out: Path) -> int:
                     optimized.append((*chunk.path.split("."), unit, arrays["reached"][i], start, end))
     if not optimized:
         raise DataError(f"{work} has no image yet: run `gallery.py optimize {work}` first")
+    if len(sides := {image.shape[-1] for image in images.values()}) > 1:
+        raise DataError(f"{work} must hold images of one size, got {sorted(sides)} pixels: give all the same --size")
     made = pd.DataFrame(optimized, columns=["module", "path", "channel", "reached", "start", "end"])
     table = table.merge(made, how="left", on=["module", "path", "channel"])
     for sheet in out.glob("*.webp"):

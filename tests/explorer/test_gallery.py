@@ -1,5 +1,6 @@
 """The gallery: its images are those of lens, it goes on where it was killed, and its page needs no network."""
 
+import shutil
 import warnings
 
 import gallery
@@ -68,6 +69,15 @@ def test_images_are_those_of_lens(network, recorded):
         seen = lens.visualize(network, objectives, learning_rate=gallery.LEARNING_RATE, progress=False, **HOW)
     assert alike(torch.from_numpy(found["images"]), (seen.images * 255 + 0.5).to(torch.uint8)) < 0.05
     assert found["reached"] == pytest.approx(seen.excitation.numpy(), rel=1e-3, abs=1e-6)
+
+
+def test_images_of_two_sizes_are_not_packed_together(network, recorded, tmp_path):
+    work = shutil.copytree(recorded[0], tmp_path / "work")
+    file = sorted(work.glob("*.npz"))[0]
+    with np.load(file) as arrays:
+        np.savez(file, **(dict(arrays) | {"images": arrays["images"].repeat(2, axis=-1).repeat(2, axis=-2)}))
+    with pytest.raises(DataError, match=r"images of one size, got \[16, 32\] pixels"):
+        gallery.pack(network, work, tmp_path)
 
 
 def test_a_quicker_normalization_gives_the_same_and_the_same_gradient():
