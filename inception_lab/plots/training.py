@@ -72,7 +72,7 @@ def by_images(frame: pd.DataFrame, column: str = "val_top1_error") -> Axes:
         dots = x.to_numpy()[mean.index.searchsorted(images[rows.index])]
         ax.plot(dots, rows[column], ".", color=bars.lines[0].get_color(), alpha=0.4, ms=4)
     ax.set(xscale="log", yscale="log", xlabel="training images per class", ylabel="top-1 error (%)")
-    ax.set(title="Means of the runs, with 95 % intervals")
+    ax.set(title="Means of the runs, with 95 % intervals, shifted sideways")
     for axis, ticks in ((ax.xaxis, sorted(images.unique())), (ax.yaxis, (5, 10, 20, 30, 40, 60, 80))):
         axis.set_ticks(ticks, labels=map(str, ticks))
         axis.set_minor_formatter("")
