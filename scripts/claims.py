@@ -25,7 +25,7 @@ VERDICTS = (
 )
 NO_CELL = "cannot be tested here"  # the only verdict that may do without a figure and a cell
 BEGIN, END = "<!-- claims: made by scripts/claims.py -->", "<!-- end of claims -->"
-STRIKING = ["twelve-times", "conv1-params", "trained-reductions", "squeezed", "large-kernels"]
+STRIKING = ["twelve-times", "conv1-params", "conv2-reduction", "trained-reductions", "squeezed"]
 ROOT = Path(__file__).resolve().parent.parent
 
 

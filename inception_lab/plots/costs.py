@@ -31,8 +31,8 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
     """Draw top-5 error against MACs and against parameters, on logarithmic axes, one color per test setting.
 
     ladder: DataFrame with the columns network, setting, MACs, parameters, error; two settings. The first one's
-    points are labeled on their left (the costliest network's is not: it is crowded), the second one's on their
-    right. Returns the figure.
+    points are labeled on their left (the costliest network's below it, where it is less crowded), the second
+    one's on their right. Returns the figure.
     """
     figure, drawn = panels(COSTS, 11, 4.4, sharey=True)
     crowded = ladder.loc[ladder["MACs"] == ladder["MACs"].max(), "network"].iloc[0]
@@ -40,11 +40,12 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
         for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
             row: Any
-            place: Any = dict(ha="left" if side > 0 else "right", va="center", textcoords="offset points", fontsize=9)
             for row in rows.itertuples():
-                if side < 0 and row.network == crowded:  # no room between its neighbor and itself
-                    continue
-                ax.annotate(row.network, (getattr(row, column) / unit, row.error), (8 * side, 0), **place)
+                below = side < 0 and row.network == crowded
+                place: Any = dict(ha="left" if side > 0 or below else "right", va="top" if below else "center")
+                offset = (4, -6) if below else (8 * side, 0)
+                point = (getattr(row, column) / unit, row.error)
+                ax.annotate(row.network, point, offset, textcoords="offset points", fontsize=9, **place)
         ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
         ax.margins(x=0.3)
         ax.minorticks_off()
