@@ -1,6 +1,6 @@
 """Kernels for notebooks from a server that has imported PyTorch once: each starts at once, with nothing of another's.
 
-Run by itself, this file is the server, and its arguments are what it imports. It reads an order per line, a JSON object,
+Run by itself, this file is the server, and its arguments are what it imports. It reads an order per line as JSON,
 and writes the kernel's process id.
 """
 
