@@ -7,9 +7,11 @@ memory than the README promises.
 
 import base64
 import io
+import os
 
 import numpy as np
 import pytest
+from kernels import Server
 from PIL import Image
 
 from notebooks import MEMORY, on_white, peak_memory
@@ -38,10 +40,17 @@ SIZE = 0.03  # of width or height, relative
 
 
 def pytest_configure(config):
-    """Let nbval's comparison of a cell's outputs take in the pictures."""
+    """Let nbval's comparison of a cell's outputs take in the pictures, and the kernels of a process start at once."""
     if not config.pluginmanager.hasplugin("nbval"):
         return
     from nbval.plugin import IPyNbCell
+
+    if hasattr(config, "workerinput") and hasattr(os, "fork"):  # a process of pytest-xdist, for many notebooks
+        from jupyter_client.provisioning import local_provisioner
+
+        server = Server()
+        local_provisioner.launch_kernel = server.launch
+        config.add_cleanup(server.close)
 
     compare_texts = IPyNbCell.compare_outputs
 

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -103,6 +104,11 @@ def recording_that_dies_while_it_writes(run: Path, into: Path, fatal: int) -> No
     deadly = die_while_writing(fatal)
     os.mkdir, os.rmdir = deadly(os.mkdir), deadly(os.rmdir)
     records.record(run, "copy", into=into)
+
+
+def write_modules(path: Path) -> None:
+    """The names of all modules that are imported in a process that trains, one per line."""
+    path.write_text("\n".join(sys.modules))
 
 
 def die_while_writing(fatal: int):

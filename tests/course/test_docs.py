@@ -8,13 +8,14 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import bench
 import killing
 import pandas as pd
 import pytest
-import torch
 from torchvision.io import write_png
 
 from inception_lab import cli, count
@@ -22,6 +23,8 @@ from inception_lab.common import files
 from inception_lab.data import datasets
 from inception_lab.data.shapes import Shapes
 from inception_lab.evaluation import STUDIES, read_study, studies
+from inception_lab.models import designs, zoo
+from inception_lab.models.designs import DESIGNS
 from inception_lab.training import recipes
 
 ROOT = Path(__file__).parents[2]
@@ -117,9 +120,17 @@ def small(words):
     return words if words[0] == "record" else [*words, "--quiet"]
 
 
+@pytest.fixture
+def narrow_networks(monkeypatch):
+    """The networks of these recipes at a quarter of their width, so that a rehearsal does not take minutes."""
+    for name in ("googlenet-bn", "googlenet-bn-32", "googlenet-uva"):
+        narrow = replace(DESIGNS[name], table=designs.narrow(DESIGNS[name].table, 1 / 4))
+        monkeypatch.setitem(zoo.ZOO, name, zoo.ZOO[name]._replace(make=partial(zoo._googlenet, narrow)))
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_networks", "one_thread")
 def test_the_runs_on_a_gpu_can_be_rehearsed_from_the_first_command_to_the_last(place, capsys, monkeypatch):
-    torch.set_num_threads(1)
     monkeypatch.setattr(bench, "SIZE", 64)  # of its random images
     draw(place / "DATA" / "cifar10-jpeg", 2, 1, 32, classes=2)
     draw(place / "DATA" / "tiny-imagenet-200", 2, 1, 64, classes=2)
@@ -152,11 +163,6 @@ def adapted(words, place):
     return [*words, *(word for setting in settings for word in ("--set", setting)), "--quiet"]
 
 
-def started(command, **variables):
-    about = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""} | variables
-    return subprocess.Popen(command, env=os.environ | about, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def assert_trained_by_two(run, outputs):
     (session,) = json.loads((run / "environment.json").read_text())["sessions"]
     assert session["processes"] == 2 and session["data"]["name"] == "imagenet"
@@ -165,10 +171,17 @@ def assert_trained_by_two(run, outputs):
     assert all(f"top-1 error {metrics['val_top1_error']:.2f} %" in output for output in outputs)
 
 
-def given_again(place, words):
+def given(place, words, variables):
+    """The command in a process that has imported the library; what it prints in a file named by the process's rank."""
+    os.environ |= variables
     os.chdir(place)
-    with open(f"{os.environ['RANK']}.txt", "w") as file, contextlib.redirect_stdout(file):
+    rank = os.environ.get("RANK") or os.environ["SLURM_PROCID"]
+    with open(f"{rank}.txt", "w") as file, contextlib.redirect_stdout(file):
         assert cli.main(words) == 0
+
+
+def printed(place):
+    return [(place / f"{rank}.txt").read_text() for rank in (0, 1)]
 
 
 @pytest.mark.slow
@@ -176,12 +189,12 @@ def test_the_documented_torchrun_line_trains_with_two_processes(place):
     """And given again, it finds a finished run."""
     (words,) = [w for w in commands(ROOT / "docs" / "scaling.md", "torchrun") if "--standalone" in w]
     draw(place / "imagenet", 1, 1, 224)
-    process = started([sys.executable, "-m", "torch.distributed.run", *adapted(words, place)[1:]])
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    killing.run_two(given_again, place, adapted(words[words.index("train") :], place))
-    again = [(place / f"{rank}.txt").read_text() for rank in (0, 1)]
-    assert_trained_by_two(place / "runs" / "imagenet-2014", [out, *again])
+    command = [sys.executable, "-m", "torch.distributed.run", *adapted(words, place)[1:]]
+    about = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=os.environ | about, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    killing.run_two(given, place, adapted(words[words.index("train") :], place), {})
+    assert_trained_by_two(place / "runs" / "imagenet-2014", [done.stdout, *printed(place)])
 
 
 @pytest.mark.slow
@@ -192,11 +205,14 @@ def test_the_documented_slurm_job_trains_with_two_tasks(place):
     draw(place / "imagenet", 1, 1, 224)
     job = dict(SLURM_NTASKS="2", SLURM_NTASKS_PER_NODE="2", SLURM_NNODES="1", SLURM_NODEID="0", SLURM_JOB_NAME="train")
     job |= dict(SLURM_NODELIST="127.0.0.1", SLURM_JOB_ID=str(os.getpid()))  # the port is made from the last digits
-    command = [sys.executable, "-m", "inception_lab.cli", *adapted(words, place)]
-    tasks = [started(command, SLURM_PROCID=str(i), SLURM_LOCALID=str(i), **job) for i in range(2)]
-    outputs = [task.communicate(timeout=300) for task in tasks]
-    assert [task.returncode for task in tasks] == [0, 0], outputs
-    assert_trained_by_two(place / "runs" / "imagenet-modern", [out for out, _ in outputs])
+    job |= dict(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
+    ranks = [dict(SLURM_PROCID=str(i), SLURM_LOCALID=str(i)) for i in range(2)]
+    tasks = [killing.start(given, place, adapted(words, place), job | rank) for rank in ranks]
+    for task in tasks:
+        task.join(300)
+        task.kill()  # one that waits for the other
+    assert [task.exitcode for task in tasks] == [0, 0]
+    assert_trained_by_two(place / "runs" / "imagenet-modern", printed(place))
 
 
 WITHOUT = """

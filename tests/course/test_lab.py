@@ -178,12 +178,13 @@ def test_check_grades_as_the_script_does(capsys):
 # --- widgets and answers -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def lab(tmp_path):
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
     """The address of a JupyterLab that serves two notebooks.
 
     sliders.ipynb is the cell of notebook 03 that has the sliders; answers.ipynb the answers of notebook 02.
     """
+    tmp_path = tmp_path_factory.mktemp("lab")
     notebook = nbformat.read(ROOT / "notebooks" / "03_bottleneck_costs.ipynb", as_version=4)
     (cell,) = [cell for cell in notebook.cells if "module_cost(" in cell.source and cell.cell_type == "code"]
     cell.outputs, cell.execution_count = [], None

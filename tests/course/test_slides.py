@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+from materials import some
 from PIL import Image
 from test_notebook_prose import NO_PROSE, numbers, referenced, shown
 from test_site import CONTRAST
@@ -249,11 +250,14 @@ STATE = """() => [at + 1, ...[...slides[at].querySelectorAll(".predict ~ :not(as
 def test_what_follows_a_prediction_waits_for_one_more_key(browser, decks):
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(120_000)  # a busy machine
+    pressed = some(decks, 4)  # each has a few hundred keys
     for path in decks:
         page.goto(f"file://{path}")
         outline = (script.OUTLINES / f"{path.stem}.md").read_text(encoding="utf-8")
         below = page.evaluate("slides.map((s) => [...s.querySelectorAll('.predict ~ :not(aside)')].length)")
         assert sum(n > 0 for n in below) == len(re.findall(r"^.*\*Predict\b(?!\*\*)", outline, re.MULTILINE))
+        if path not in pressed:
+            continue
         expected = []
         for number, things in enumerate(below, 1):
             expected += [[number, *[False] * things], [number, *[True] * things]] if things else [[number]]

@@ -193,11 +193,12 @@ def test_error_by_scale_is_that_of_the_images_of_each_scale(shapes):
     model = load_model(shapes / "tiny-shapes" / "plain-0")[0]
     wrong = {"small": [], "medium": [], "large": []}
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
+    images, labels = data.batch(range(len(data)))
     with torch.no_grad():
-        for i in range(len(data)):
-            scale, (image, label) = data.scale(i), data[i]
-            name = "small" if scale <= 1 / 4 else "medium" if scale <= 1 / 2 else "large"
-            wrong[name].append(model(((image / 255 - mean) / std)[None]).argmax().item() != label)
+        mistakes = model((images / 255 - mean) / std).argmax(1) != labels
+    for i, mistake in enumerate(mistakes.tolist()):
+        scale = data.scale(i)
+        wrong["small" if scale <= 1 / 4 else "medium" if scale <= 1 / 2 else "large"].append(mistake)
     assert min(map(len, wrong.values())) > 2000 / 3 - 70  # three standard deviations
     assert {name: row[f"val_top1_error_{name}"] for name in wrong} == {
         name: pytest.approx(100 * np.mean(values), abs=1e-3) for name, values in wrong.items()

@@ -335,7 +335,7 @@ def test_text_can_be_read_in_light_and_dark(out, open_page, scheme):
 
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory):
-    """The page of a GoogLeNet of full width with new weights, nine images, and no image optimized."""
+    """The page of a GoogLeNet of full width with new weights, three images, and no image optimized."""
     place = tmp_path_factory.mktemp("wide")
     torch.manual_seed(0)
     model = zoo.build("googlenet-bn-64", 10, aux=False)
@@ -345,7 +345,7 @@ def wide(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         tuning = lens.tuning
         patch.setattr(lens, "tuning", lambda *a, **o: tuning(*a, **o | {"images": 1}))
-        explorer.explore(place / "run", place / "page", length=9, steps=0, progress=False)
+        explorer.explore(place / "run", place / "page", length=3, steps=0, progress=False)
     return place / "page"
 
 

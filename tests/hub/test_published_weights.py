@@ -158,7 +158,7 @@ def sample(real_images):
 
 @pytest.mark.slow
 def test_the_sample_is_classified_as_measured_and_by_its_twins_too(google, sample):
-    """All of it where tests are thorough; else the first of every 10, as one process takes minutes for all."""
+    """All of it where tests are thorough; else the first of every 10, and by bfloat16 of every 40: it is slow here."""
 
     def bfloat16(images):
         with torch.autocast("cpu", torch.bfloat16):
@@ -168,9 +168,11 @@ def test_the_sample_is_classified_as_measured_and_by_its_twins_too(google, sampl
     # Another measurement of these photographs gave 75.0 and 93.1. How the small ones are enlarged and where the center
     # is rounded to changes at most one or two photographs of a thousand, so most of the difference is unexplained.
     expected, within = ((74.6, 92.6), 0.3) if step == 1 else (TENTH, 1.01)  # 1: one photograph of a hundred
-    twins = {"plain": google.network, "fast": fast(google.network), "bfloat16": bfloat16}
-    found = classify(google, sample[::step], twins)
-    assert accuracies(found["plain"], torch.arange(1000)[::step]) == pytest.approx(expected, abs=within)
-    agree = {name: 100 * (f[:, 0] == found["plain"][:, 0]).float().mean().item() for name, f in found.items()}
+    found = classify(google, sample[::step], {"plain": google.network, "fast": fast(google.network)})
+    plain = found["plain"]
+    assert accuracies(plain, torch.arange(1000)[::step]) == pytest.approx(expected, abs=within)
+    assert (found["fast"][:, 0] == plain[:, 0]).sum() >= 0.99 * len(plain)
+    part = 1 if step == 1 else 4
+    half = classify(google, sample[:: step * part], {"bfloat16": bfloat16})["bfloat16"]
     # Of 1,000 photographs bfloat16 changes 7; among a hundred alone, two fell together.
-    assert agree["fast"] >= 99 and agree["bfloat16"] >= (99 if step == 1 else 98), agree
+    assert (half[:, 0] != plain[::part, 0]).sum() <= (10 if step == 1 else 2)

@@ -181,23 +181,30 @@ def test_a_twin_can_be_made_and_used_in_inference_mode():
         assert difference(fast(model), model, images) < 1e-4
 
 
-@pytest.mark.slow
-def test_compiled_it_is_the_same_function():
+@pytest.fixture(scope="module")
+def compiled():
+    """A model and its compiled twin; what is compiled for a size is kept."""
     model = randomize(GoogLeNet(NETWORKS["tiny-lrn"]))
-    twin = fast(model, compile=True)
+    return model, fast(model, compile=True)
+
+
+@pytest.mark.slow
+def test_compiled_it_is_the_same_function(compiled):
+    model, twin = compiled
     assert difference(twin, model, torch.randn(2, 3, 16, 16)) < 1e-4
     assert count(twin, 16).macs == count(model, 16).macs
 
 
 @pytest.mark.slow
-def test_compiled_twins_of_one_design_have_each_their_own_weights_type_and_size():
-    models = [randomize(GoogLeNet(NETWORKS["tiny-lrn"]), seed) for seed in range(2)]
-    twins = [fast(model, compile=True) for model in models]
-    for size in (16, 20):
-        images = torch.randn(2, 3, size, size)
-        for model, twin in zip(models, twins, strict=True):
-            assert difference(twin, model, images) < 1e-4
-    rounded = difference(fast(models[0], dtype=torch.bfloat16, compile=True), models[0], images)
+def test_compiled_twins_of_one_design_have_each_their_own_weights_type_and_size(compiled):
+    model, twin = compiled
+    other = randomize(GoogLeNet(NETWORKS["tiny-lrn"]), 1)
+    images = torch.randn(2, 3, 16, 16)
+    assert difference(twin, model, images) < 1e-4
+    assert difference(fast(other, compile=True), other, images) < 1e-4
+    assert difference(twin, model, images) < 1e-4 < difference(twin, other, images)
+    assert difference(twin, model, torch.randn(2, 3, 20, 20)) < 1e-4
+    rounded = difference(fast(model, dtype=torch.bfloat16, compile=True), model, images)
     assert 1e-4 < rounded < 0.1
 
 

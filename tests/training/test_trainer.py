@@ -383,27 +383,26 @@ def test_images_that_cannot_be_read_are_told_by_every_process_without_a_tracebac
     assert not (tmp_path / "run").exists()
 
 
-TWO = """
-import sys
-import tiny
-from inception_lab.training.trainer import train
+def training_by_two(out):
+    recipe = tiny.recipe("tiny-aux", epochs=2, accumulation=2, checkpoint_every=3)
+    train(recipe, out, data=tiny.data(augment=tiny.FLIP, val=51), progress=False, accelerator="cpu", devices=2)
 
-recipe = tiny.recipe("tiny-aux", epochs=2, accumulation=2, checkpoint_every=3)
-data = tiny.data(augment=tiny.FLIP, val=51)
-train(recipe, sys.argv[1], data=data, progress=False, accelerator="cpu", devices=2)
-"""
+
+TWO = "import sys; from test_trainer import training_by_two; training_by_two(sys.argv[1])"
 
 
 @pytest.mark.parametrize("torchrun", [False, True], ids=["fabric", "torchrun"])
 def test_two_processes_give_the_loss_curve_of_one(tmp_path, torchrun):
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"] if torchrun else []
-    here = Path(__file__).parents[1]
-    path = {"PYTHONPATH": f"{here}:{here.parent}", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *launcher, str(script), str(tmp_path / "two")]
-    done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    """By Fabric's launcher, and as by torchrun, whose own launcher test_docs.py starts."""
+    if torchrun:
+        killing.run_two(training_by_two, tmp_path / "two")
+    else:
+        (tmp_path / "two.py").write_text(TWO)
+        here = Path(__file__).parent
+        path = {"PYTHONPATH": os.pathsep.join(map(str, (here, *here.parents[:2]))), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(tmp_path / "two.py"), str(tmp_path / "two")]
+        done = subprocess.run(command, env=os.environ | path, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
     quietly(tiny.recipe("tiny-aux", epochs=2), tmp_path / "one", tiny.data(augment=tiny.FLIP, val=51))
     one, two = history(tmp_path / "one"), history(tmp_path / "two")
     for name in ("train_loss", "train_top1_error", "val_loss", "val_top1_error", "step", "learning_rate"):
