@@ -7,7 +7,7 @@ memory than the README promises.
 
 import base64
 import io
-import os
+import sys
 
 import numpy as np
 import pytest
@@ -19,12 +19,18 @@ from notebooks import MEMORY, on_white, peak_memory
 # Files that take half a minute or more, here or in `.ci/run`. They start first, so that at the end no process is left
 # alone with one of them.
 LONGEST = [
-    *("test_published_weights", "test_shipped_models", "test_docs", "10_feature_visualization", "07_full_run"),
-    *("inside_the_training_library", "09_seeing_inside", "test_exercises", "test_operators", "06_training"),
-    *("test_site", "gradients_by_depth", "crops_statistics", "test_runs", "test_counting", "test_trainer"),
-    *("limits_tested", "test_studies", "05_auxiliary_classifiers", "08_crops_and_ensembles", "test_visualization"),
-    *("11_after_googlenet", "does_the_mix_win", "test_lab", "test_fast_twin", "test_watching", "test_wheel"),
-    *("01_why_go_deeper", "test_real_images", "test_inference"),
+    *("10_feature_visualization", "07_full_run", "09_seeing_inside", "test_site", "test_docs", "test_exercises"),
+    *("test_published_weights", "06_training", "inside_the_training_library", "test_runs", "test_live", "test_studies"),
+    *(
+        "gradients_by_depth",
+        "crops_statistics",
+        "test_shipped_models",
+        "test_visualization",
+        "05_auxiliary_classifiers",
+    ),
+    *("08_crops_and_ensembles", "test_operators", "test_counting", "limits_tested", "test_lab", "test_trainer"),
+    *("test_fast_twin", "test_watching", "test_explorer_page", "11_after_googlenet", "does_the_mix_win", "test_slides"),
+    *("test_wheel", "01_why_go_deeper", "test_attribution", "test_inference", "test_real_images"),
 ]
 
 PUBLISHED, PEAK = "published", "peak memory"
@@ -45,7 +51,7 @@ def pytest_configure(config):
         return
     from nbval.plugin import IPyNbCell
 
-    if hasattr(config, "workerinput") and hasattr(os, "fork"):  # a process of pytest-xdist, for many notebooks
+    if hasattr(config, "workerinput") and sys.platform == "linux":  # a process of pytest-xdist, for many notebooks
         from jupyter_client.provisioning import local_provisioner
 
         server = Server()

@@ -100,7 +100,7 @@ def become_kernel(command, cwd, env):
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)
-    sys.argv = command
+    sys.argv = [*command, f"--IPKernelApp.parent_handle={os.getppid()}"]  # with the server it ends, too
 
     from ipykernel import kernelapp
 

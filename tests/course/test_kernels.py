@@ -2,11 +2,13 @@
 
 import os
 import signal
+import sys
 
 import pytest
 from jupyter_client.manager import start_new_kernel
 from kernels import Server
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere PyTorch's libraries do not outlive a fork")
 ASKS = "import os, sys; print(os.getcwd(), os.environ.get('MINE'), 'mine' in globals(), 'fractions' in sys.modules)"
 
 
