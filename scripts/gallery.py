@@ -39,7 +39,7 @@ from inception_lab.models.fused import FusedResponseNorm
 CHUNK = 16  # units of one path that are optimized as one batch
 SIZE, STEPS, LEARNING_RATE = 80, 64, 0.1
 WIRES, CLASS_COUNT, PHOTOGRAPHS = 6, 5, 9  # of each unit: inputs and outputs, classes, photographs
-QUALITY = 20  # of lossy WebP, from 0 to 100: the gallery of all units then takes 8 MB at most
+QUALITY = 12  # of lossy WebP, from 0 to 100: the gallery of all units then takes 6.4 MB
 
 
 class Chunk(NamedTuple):
