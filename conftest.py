@@ -11,7 +11,6 @@ import sys
 
 import numpy as np
 import pytest
-from kernels import Server
 from PIL import Image
 
 from notebooks import MEMORY, on_white, peak_memory
@@ -53,6 +52,7 @@ def pytest_configure(config):
 
     if hasattr(config, "workerinput") and sys.platform == "linux":  # a process of pytest-xdist, for many notebooks
         from jupyter_client.provisioning import local_provisioner
+        from kernels import Server
 
         server = Server()
         local_provisioner.launch_kernel = server.launch

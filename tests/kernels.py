@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 # What most notebooks import. Not the library, nor pandas: its bars of progress, and what fits a line of a table, are
 # chosen when they are imported, by whether that is in a notebook.
@@ -25,13 +26,17 @@ class Server:
     def __init__(self, imported=IMPORTED):
         self.imported, self.process = imported, None
 
-    def launch(self, command, *, cwd, env, **_):
-        """A kernel in this folder and with these variables: (python, "-m", "ipykernel_launcher", options...)."""
+    def launch(self, command, *, cwd=None, env=None, **_):
+        """A kernel in this folder and with these variables: (python, "-m", "ipykernel_launcher", options...).
+
+        By default those of this process.
+        """
+        env = dict(os.environ if env is None else env)
         if self.process is None:
             server = [command[0], __file__, *self.imported]
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(server, env=env | INLINE, stdin=pipe, stdout=pipe, text=True)
-        order = {"command": command[2:], "cwd": str(cwd), "env": dict(env)}
+        order = {"command": command[2:], "cwd": str(cwd or Path.cwd()), "env": env}
         print(json.dumps(order), file=self.process.stdin, flush=True)
         return Kernel(int(self.process.stdout.readline()))
 

@@ -30,22 +30,20 @@ def cost_by_module(macs: pd.DataFrame) -> Axes:
 def error_against_cost(ladder: pd.DataFrame) -> Figure:
     """Draw top-5 error against MACs and against parameters, on logarithmic axes, one color per test setting.
 
-    ladder: DataFrame with the columns network, setting, MACs, parameters, error; two settings. The first one's
-    points are labeled on their left (the costliest network's below it, where it is less crowded), the second
-    one's on their right. Returns the figure.
+    ladder: DataFrame with the columns network, setting (one of two), MACs, parameters, error. Names stand to the left
+    of the first setting's points (below the costliest, for room), to the right of the second's. Returns the figure.
     """
     figure, drawn = panels(COSTS, 11, 4.4, sharey=True)
     crowded = ladder.loc[ladder["MACs"] == ladder["MACs"].max(), "network"].iloc[0]
     for ax, column, (unit, label) in drawn:
         for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
             ax.scatter(rows[column] / unit, rows["error"], label=setting)
-            row: Any
-            for row in rows.itertuples():
-                below = side < 0 and row.network == crowded
+            for network, cost, error in rows[["network", column, "error"]].itertuples(index=False):
+                below = side < 0 and network == crowded
                 place: Any = dict(ha="left" if side > 0 or below else "right", va="top" if below else "center")
                 offset = (4, -6) if below else (8 * side, 0)
-                point = (getattr(row, column) / unit, row.error)
-                ax.annotate(row.network, point, offset, textcoords="offset points", fontsize=9, **place)
+                point = (cost / unit, error)
+                ax.annotate(network, point, offset, textcoords="offset points", fontsize=9, **place)
         ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
         ax.margins(x=0.3)
         ax.minorticks_off()
