@@ -123,7 +123,7 @@ def hide_crowded(labels: list) -> None:
     """Leave out each label of a point that would lie on one before it."""
     kept = []
     for label in labels:
-        box = label.get_window_extent().padded(-3)
+        box = label.get_window_extent().padded(2, -3)  # a word needs room beside it, a line little above
         label.set_visible(not any(box.overlaps(other) for other in kept))
         kept += [box] if label.get_visible() else []
 
