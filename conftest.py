@@ -20,14 +20,9 @@ from notebooks import MEMORY, on_white, peak_memory
 LONGEST = [
     *("10_feature_visualization", "07_full_run", "09_seeing_inside", "test_site", "test_docs", "test_exercises"),
     *("test_published_weights", "06_training", "inside_the_training_library", "test_runs", "test_live", "test_studies"),
-    *(
-        "gradients_by_depth",
-        "crops_statistics",
-        "test_shipped_models",
-        "test_visualization",
-        "05_auxiliary_classifiers",
-    ),
-    *("08_crops_and_ensembles", "test_operators", "test_counting", "limits_tested", "test_lab", "test_trainer"),
+    *("gradients_by_depth", "crops_statistics", "test_shipped_models", "test_visualization"),
+    *("05_auxiliary_classifiers", "08_crops_and_ensembles", "test_operators", "test_counting", "limits_tested"),
+    *("test_lab", "test_trainer"),
     *("test_fast_twin", "test_watching", "test_explorer_page", "11_after_googlenet", "does_the_mix_win", "test_slides"),
     *("test_wheel", "01_why_go_deeper", "test_attribution", "test_inference", "test_real_images"),
 ]

@@ -112,6 +112,17 @@ def test_a_figure_older_than_the_notebooks_picture_is_not_shown(tmp_path):
     assert script.drawn_large(img, target, cell("BBBB")) == img  # the same source drew another picture
 
 
+def test_a_name_that_touches_another_is_left_out_and_one_in_the_next_line_stays():
+    figure, ax = plt.subplots()
+    first = ax.annotate("first", (50, 100), xycoords="figure pixels")
+    box = first.get_window_extent()
+    beside = ax.annotate("beside", (box.x1 + 1, 100), xycoords="figure pixels")
+    above = ax.annotate("above", (50, box.y1 - 1), xycoords="figure pixels")
+    figures.hide_crowded([first, beside, above])
+    plt.close(figure)
+    assert [name.get_visible() for name in (first, beside, above)] == [True, False, True]
+
+
 def test_legends_of_enlarged_figures_hide_no_data():
     figure, (left, right) = plt.subplots(1, 2, layout="constrained")
     left.errorbar([1, 2, 3, 4, 5], [1, 5, 3, 5, 1], xerr=0.5, label="trained", linestyle="none")
