@@ -14,28 +14,36 @@ import sys
 import time
 from pathlib import Path
 
+from jupyter_client.launcher import launch_kernel
+
 # What most notebooks import. Not the library, nor pandas: its bars of progress, and what fits a line of a table, are
 # chosen when they are imported, by whether that is in a notebook.
 IMPORTED = ("ipykernel.kernelapp", "lightning_fabric", "matplotlib.pyplot", "scipy.stats", "torchvision")
 INLINE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}  # as kernels set it before they import Matplotlib
+# What Python and the imported packages read once, when they start. A kernel that wants another value is not forked.
+READ_ONCE = ("PYTHON", "OMP_", "MKL_", "MPL")
 
 
 class Server:
     """Starts kernels as `jupyter_client.launcher.launch_kernel` does."""
 
     def __init__(self, imported=IMPORTED):
-        self.imported, self.process = imported, None
+        self.imported, self.process, self.started_as = imported, None, None
 
-    def launch(self, command, *, cwd=None, env=None, **_):
+    def launch(self, command, *, cwd=None, env=None, **options):
         """A kernel in this folder and with these variables: (python, "-m", "ipykernel_launcher", options...).
 
         By default those of this process.
         """
         env = dict(os.environ if env is None else env)
+        wanted = command[0], {name: value for name, value in env.items() if name.startswith(READ_ONCE)}
         if self.process is None:
+            self.started_as = wanted
             server = [command[0], __file__, *self.imported]
             pipe = subprocess.PIPE
             self.process = subprocess.Popen(server, env=env | INLINE, stdin=pipe, stdout=pipe, text=True)
+        if wanted != self.started_as:
+            return launch_kernel(command, cwd=cwd, env=env, **options)
         order = {"command": command[2:], "cwd": str(cwd or Path.cwd()), "env": env}
         print(json.dumps(order), file=self.process.stdin, flush=True)
         return Kernel(int(self.process.stdout.readline()))

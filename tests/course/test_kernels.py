@@ -54,3 +54,11 @@ def test_one_that_dies_is_seen_to_be_dead_and_the_next_starts(start, tmp_path):
     manager.provisioner.process.wait()
     assert not manager.is_alive()
     assert start(tmp_path)[1]("print(6 * 7)") == "42"
+
+
+def test_one_that_is_to_find_modules_elsewhere_finds_them(start, tmp_path, monkeypatch):
+    start(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "found_there.py").write_text("answer = 42")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "elsewhere"))
+    assert start(tmp_path)[1]("import found_there; print(found_there.answer)") == "42"
