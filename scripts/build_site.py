@@ -57,6 +57,7 @@ path, `ring` for those that answer to a class, and press Enter on a unit for wha
 of yours: `inception-lab explore runs/NAME --out units`.
 """
 TRAINED = ' <a class="button" href="unit-explorer/index.html">A trained network of the course</a>'
+WAY_BACK = '<p><a href="../unit-explorer.html">← Inception Lab</a></p>'
 DECKS = """# Slides
 
 One deck for each notebook, for a talk of twenty to thirty minutes. Arrow keys turn the pages, and what follows a
@@ -194,12 +195,17 @@ def assemble(source: Path, explorer: Path = EXPLORER, printed: Path = PDFS) -> N
         text = links_for_site(page.read_text(encoding="utf-8"))
         page.write_text(re.sub(r"\]\(\.\./(notebooks|exercises)/", r"](\1/", text), encoding="utf-8")
     write_library(source)
-    gallery(source / "extra" / "unit-gallery")
+    add_way_back(gallery(source / "extra" / "unit-gallery"))
     is_built = (explorer / "index.html").is_file()
     if is_built:
-        shutil.copytree(explorer, source / "extra" / "unit-explorer")
+        add_way_back(shutil.copytree(explorer, source / "extra" / "unit-explorer") / "index.html")
     (source / "unit-explorer.md").write_text(EXPLORER_PAGE.format(trained=TRAINED * is_built), encoding="utf-8")
     write_decks(source, printed)
+
+
+def add_way_back(page: Path) -> None:
+    """A link to the site above the heading of a page of units, which elsewhere stands alone."""
+    page.write_text(page.read_text(encoding="utf-8").replace("<h1>", f"{WAY_BACK}<h1>", 1), encoding="utf-8")
 
 
 def add_network(source: Path, explorer: Path, live: str) -> None:

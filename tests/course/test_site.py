@@ -180,6 +180,18 @@ def test_decks_are_listed_with_their_pdf_where_it_was_printed(pages):
     assert [link for link in links if link.endswith(".pdf")] == ["decks/02_inception_module.pdf"]
 
 
+def test_decks_have_no_column_for_paper_where_none_was_printed(tmp_path):
+    script.write_decks(tmp_path, tmp_path / "printed")
+    text = (tmp_path / "decks.md").read_text(encoding="utf-8")
+    assert "| deck | minutes | slides |\n| --- | ---: | ---: |\n" in text and "on paper" not in text
+
+
+def test_pages_of_units_lead_back_to_the_site(pages):
+    units = [name for name in pages if re.fullmatch(r"unit-\w+/index.html", name)]
+    assert sorted(units) == ["unit-explorer/index.html", "unit-gallery/index.html"]
+    assert ["../unit-explorer.html" in pages[name].links for name in units] == [True, True]
+
+
 def test_descriptions_of_figures_reach_the_pages(site, pages):
     for path in NOTEBOOKS:
         name = path.relative_to(ROOT).with_suffix(".html").as_posix()
