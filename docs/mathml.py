@@ -3,18 +3,22 @@
 The converter is docutils' own. A formula that it cannot read is a warning, and so an error of the build.
 """
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
 SPELLINGS = {"·": r"\cdot ", "×": r"\times ", r"\dots": r"\ldots", r"\Big": ""}
+FUNCTION = re.compile(r"(\\(?:ln|log|exp|max|min))(?: +(?=[A-Za-z\d\\])|(?=\d))")  # and an argument without brackets
 
 
 def to_mathml(formula: str, block: bool = False) -> str:
     """MathML for a formula in LaTeX's notation. Raises docutils' MathError for one that is not understood."""
     for written, understood in SPELLINGS.items():
         formula = formula.replace(written, understood)
+    formula = FUNCTION.sub(r"\1\\, ", formula)
     return tex2mathml(formula, as_block=block)
 
 

@@ -19,6 +19,10 @@ IMAGE = re.compile(r'<img ([^>]*)src="([^"]*_images/)([^"/]+)"([^>]*)>')
 EMBEDDED = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>')
 TABLE = re.compile(r'<table border="1" class="dataframe">.*?</table>', re.DOTALL)
 WORD = re.compile(r"(?!nan|NaN|None|True|False|inf)[^\W\d_]{3}")
+FORMULA = re.compile(r"\(?<math\b(?:(?!</math>).)*</math>[.,;:!?)]+", re.DOTALL)
+# What is not prose, or a tag, or the prose between. Numbers stay on one line with their unit.
+PIECES = re.compile(r"(<(pre|code|script|style|svg|math)\b.*?</\2>|<[^>]+>)", re.DOTALL)
+UNIT = re.compile(r"(?<=\d) (?=(?:%|MB|GB|ms|kWh|pixels|million|billion)(?!\w))|(?<=\b[Tt]able) (?=\d)")
 SKIPPED = re.compile(r"<(style|script)\b.*?</\1>", re.DOTALL)
 
 
@@ -90,6 +94,14 @@ def aligned(table: str) -> str:
     return re.sub(r"<t[hd]\b", lambda tag: tag[0] + ' class="words"' * (next(place) in words), table)
 
 
+def unbroken(body: str) -> str:
+    """HTML whose lines do not break between a number and its unit, nor between a formula and what closes it."""
+    prose = PIECES.split(body)[::3]  # each followed by what is not prose, and by the name of its tag or None
+    other = PIECES.split(body)[1::3] + [""]
+    body = "".join(UNIT.sub("\u00a0", text) + tag for text, tag in zip(prose, other, strict=True))
+    return FORMULA.sub(r'<span class="unbroken">\g<0></span>', body)
+
+
 def write_page(app, pagename, templatename, context, doctree):
     if pagename == "search":
         app.add_js_file("texts.js")
@@ -100,7 +112,7 @@ def write_page(app, pagename, templatename, context, doctree):
     if 'name="description"' not in context["metatags"]:
         context["metatags"] += f'\n<meta name="description" content="{html.escape(description(body))}">'
     app.env.course_texts[pagename] = text_of(body)
-    body = TABLE.sub(lambda found: aligned(found[0]), for_dark(app, body))
+    body = unbroken(TABLE.sub(lambda found: aligned(found[0]), for_dark(app, body)))
     if pagename == "claims":
         app.add_js_file("claims.js", defer="defer")
         body = f'<div class="claims">{body}</div>'

@@ -39,6 +39,7 @@ import cards  # noqa: E402
 import dark  # noqa: E402
 
 import notebooks  # noqa: E402
+import workspace  # noqa: E402
 from exercises import generate, write_course  # noqa: E402
 
 BUILD, EXPLORER, PDFS = (ROOT / "build" / name for name in ("site", "explorer", "slides"))
@@ -85,7 +86,7 @@ def for_site(notebook, head: str = ""):
             if VIEW in output.get("data", {}):  # a living figure brings HTML that needs none
                 output["data"] = {kind: shown for kind, shown in output["data"].items() if kind == "text/html"}
         if cell.cell_type == "markdown":
-            cell.source = links_for_site(cell.source)
+            cell.source = workspace.graded_in_work(links_for_site(cell.source))
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if o.get("data", True)]
     title, _, rest = notebook.cells[0].source.partition("\n")
@@ -168,10 +169,13 @@ def write_decks(source: Path, printed: Path) -> None:
 
 
 def links_for_site(text: str) -> str:
-    """Markdown with its links as the site has them: the pages of docs lie at the top, and other files are not there."""
+    """Markdown with its links as the site has them: the pages of docs lie at the top, and of other files, which are not
+    there, the name is left.
+    """
     text = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
     others = r"(?:data|tests|benchmarks|inception_lab|scripts|[A-Z]+\.md|exercises/README\.md)"
-    return re.sub(rf"\[([^\]]+)\]\((?:\.\./)+{others}\b[^)]*\)", r"\1", text)
+    named = lambda link: link[1] if " " in link[1] or "`" in link[1] else f"`{link[1]}`"  # noqa: E731
+    return re.sub(rf"\[([^\]]+)\]\((?:\.\./)+{others}\b[^)]*\)", named, text)
 
 
 def assemble(source: Path, explorer: Path = EXPLORER, printed: Path = PDFS) -> None:

@@ -81,11 +81,13 @@ def overview(above: str = "") -> str:
     for path in notebooks.course(ROOT / "notebooks"):
         link = above + path.relative_to(ROOT).as_posix()
         if path.parent.name == "deeper":
-            deeper.append(f"[{path.stem.replace('_', ' ')}]({link})")
+            name = question(path) if above else path.stem.replace("_", " ")  # the README must be short
+            deeper.append(f"[{name}]({link})")
         else:
             size = measure(path)
             lines.append(f"| {path.stem[:2]} [{question(path)}]({link}) | {size.minutes} | {size.exercises or ''} |")
-    return "\n".join([*lines, "", f"Some questions go deeper, one notebook each: {', '.join(deeper)}."]) + "\n"
+    listed = ["", *(f"- {name}" for name in deeper)] if above else [f"{', '.join(deeper)}."]
+    return "\n".join([*lines, "", "Some questions go deeper, one notebook each:" + " " * (not above) + listed[0], *listed[1:]]) + "\n"
 
 
 def pages() -> dict[Path, str]:

@@ -82,7 +82,8 @@ def overview(table, notebooks: str = "notebooks") -> str:
         name = row.notebook.removeprefix("deeper/")
         label = name[:2] if name == row.notebook else name.replace("_", " ")
         link = f"[{label}]({notebooks}/{row.notebook}.ipynb)" if row.notebook else ""
-        cells = (row.claim, row.verdict, row.figure, said, link)
+        figure = re.sub(r"(?<=\d)%", " %", row.figure.replace("-", "−"))  # as prose has it, not as Python prints it
+        cells = (row.claim, row.verdict, figure, said, link)
         lines.append(f"| {' | '.join(cell.replace('|', '∣') for cell in cells)} |")
     return "\n".join(lines) + "\n"
 

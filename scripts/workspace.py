@@ -37,9 +37,13 @@ def lessons(root: Path = ROOT) -> dict[str, str]:
 
 def linked(text: str) -> str:
     """The text of a notebook with its links as they are in work, where lessons and exercises lie beside each other."""
-    text = text.replace("](../notebooks/", "](")
-    text = re.sub(r"(NOTEBOOK=|lab check )exercises/(\w+)\.ipynb", rf"\1{WORK}/\2_exercises.ipynb", text)
+    text = graded_in_work(text.replace("](../notebooks/", "]("))
     return re.sub(r"(?:\.\./)?((?:\.\./)*)exercises/(\w+)\.ipynb", r"\1\2_exercises.ipynb", text)
+
+
+def graded_in_work(text: str) -> str:
+    """A text in which `make check` grades the reader's copy of an exercise, in work."""
+    return re.sub(r"(NOTEBOOK=|lab check )exercises/(\w+)\.ipynb", rf"\1{WORK}/\2_exercises.ipynb", text)
 
 
 def update(root: Path = ROOT) -> list[str]:

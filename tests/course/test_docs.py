@@ -44,7 +44,8 @@ SMALL = [
 def commands(page, program="inception-lab"):
     """The commands of a page's shell blocks as lists of words, `DATA` standing for the folder of images."""
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    lines = (line.replace("$DATA", "DATA") for block in blocks for line in block.splitlines())
+    whole = (block.replace("\\\n", "").replace("$DATA", "DATA") for block in blocks)
+    lines = (line for block in whole for line in block.splitlines())
     found = (shlex.split(line, comments=True) for line in lines if not line.startswith("#"))
     return [words for words in found if program in words[:-1]]  # the last word may be the environment's name
 
@@ -79,7 +80,7 @@ def test_all_seeds_of_a_recipe_are_asked_for_and_resumable():
 def test_the_table_of_the_ablations_is_what_the_counter_says():
     text = (ROOT / "docs" / "gpu-runs.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.partition("| arm |")[2].splitlines()[2:]]
-    stated = {row[0]: (row[1], row[2]) for row in rows[: len(STUDIES["ablations"].arms)]}
+    stated = {row[0].strip("`"): (row[1], row[2]) for row in rows[: len(STUDIES["ablations"].arms)]}
     study, counted = STUDIES["ablations"], {}
     for arm in study.arms:
         recipe = study.recipe_of(arm, 0)

@@ -42,7 +42,7 @@ function draw({ network, layers }, { networks }) {
   return {
     says: `The first ${layers} of ${networks[network].length} layers of ${network}: ` +
       `${say("MACs")}, ${say("parameters")}.<br>` +
-      `The whole network has ${times("MACs")} times GoogLeNet's MACs and ${times("parameters")} times its parameters.`,
+      `The whole network has ${times("MACs")} times the MACs and ${times("parameters")} times the parameters of GoogLeNet.`,
     picture: chart("MACs") + chart("parameters"),
   };
 }

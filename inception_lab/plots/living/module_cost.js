@@ -67,7 +67,7 @@ function draw(values, { modules, colors, labels }) {
   const left = Object.entries({ one, three, five, pool: pool_proj }).filter(([, width]) => width === 0);
   const verdict = left.length === 4
     ? "The reduced module has no path left: give at least one of the four a width."
-    : `The naive module needs ${ratio.toFixed(2)} times the reduced one's MACs.`;
+    : `The naive module needs ${ratio.toFixed(2)} times the MACs of the reduced one.`;
   const without = left.length && left.length < 4
     ? ` Width 0 leaves a path out: ${left.map(([path]) => labels[path]).join(", ")}. (The naive pool stays.)` : "";
 
@@ -83,11 +83,11 @@ function draw(values, { modules, colors, labels }) {
     Object.values(prices).map((price) => `<td>${number(price(module[path]))}</td>`)).join("");
   const lines = Object.keys(labels).map((path) =>
     `<tr><th scope="row">${swatch(colors[path])} ${labels[path]}</th>${cells(path)}</tr>`);
-  const head = ["path", "naive MACs", "parameters", "reduced MACs", "parameters"]
+  const head = ["path", "naive MACs", "naive parameters", "reduced MACs", "reduced parameters"]
     .map((name) => `<th scope="col">${name}</th>`);
   return {
     says: `${say("Reduced", reduced)}<br>${say("Naive", naive)}<br>${verdict}${without}`,
-    picture: `${charts.join("")}<div class="table"><table><tr>${head.join("")}</tr>` +
+    picture: `${charts.join("")}<div class="scrolls"><table><tr>${head.join("")}</tr>` +
       `${lines.join("")}</table></div>`,
   };
 }

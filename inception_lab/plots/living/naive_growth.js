@@ -1,5 +1,5 @@
 // A stack of naive modules (Figure 2a): the pool passes on every channel, so each module is wider than the one before.
-import { axisEnd, bars, living, number, sum } from "./parts.js";
+import { axisEnd, bars, key, living, number, sum } from "./parts.js";
 
 const MOST = 12; // modules
 
@@ -32,7 +32,7 @@ function controls() {
   ];
 }
 
-function draw(values, { start, reduced, colors }) {
+function draw(values, { start, reduced, colors, labels }) {
   const { size } = reduced;
   const stack = naiveStack(values, size), last = stack.at(-1);
   const all = (name) => sum(stack.map((module) => module[name]));
@@ -49,6 +49,7 @@ function draw(values, { start, reduced, colors }) {
     ],
     text: number(module.out),
   });
+  const { one, three, five } = labels;
   const costRow = (module, i) => ({
     label: `module ${i + 1}`,
     parts: [{ size: module.macs, color: "#D55E00" }],
@@ -59,7 +60,7 @@ function draw(values, { start, reduced, colors }) {
       `<b>${number(last.out)}</b> channels, <b>${number(all("macs"))}</b> MACs and <b>${number(all("parameters"))}</b> parameters in all.<br>` +
       `As many modules with the reductions of 3a, each reading ${width} channels: ${width} channels, ` +
       `<b>${number(steady)}</b> MACs in all.`,
-    picture: bars("Channels out (gray: passed on by the pool)", axisEnd(longest.out), stack.map(channelRow)) +
+    picture: key(colors, { one, three, five }) + bars("Channels out (gray: passed on by the pool)", axisEnd(longest.out), stack.map(channelRow)) +
       bars("MACs", axisEnd(longest.macs), stack.map(costRow)),
   };
 }

@@ -36,6 +36,10 @@ export function bars(title, end, rows) {
 
 export const swatch = (color) => `<i class="swatch" style="background:${color}"></i>`;
 
+// Which color is which path.
+export const key = (colors, labels) =>
+  `<p class="key">${Object.keys(labels).map((path) => `<span>${swatch(colors[path])} ${labels[path]}</span>`).join("")}</p>`;
+
 // A control is { name, label, min, max, step } or { name, label, options }. What a reader does goes to `change`.
 function makeControl(control, change) {
   if (control.options) {

@@ -1,5 +1,5 @@
 // The receptive field by depth: how many pixels of the image can influence one unit, layer after layer.
-import { axisEnd, living, number } from "./parts.js";
+import { axisEnd, key, living, number } from "./parts.js";
 
 // After a k×k window that moves by `stride`: k − 1 more steps of the map below, and longer steps from here on.
 function after({ field, step }, [kernel, stride]) {
@@ -53,9 +53,10 @@ function draw({ network, depth }, { networks, side, photograph, colors, labels }
   const who = paths.length > 1 ? "a unit of its widest path" : "a unit";
   const wide = field >= side ? " It sees the whole image." : "";
 
-  const squares = [...paths].sort((a, b) => b.field - a.field).map(({ path, field }) =>
+  // Of two squares of one size the second is dashed, so that both colors are seen.
+  const squares = [...paths].sort((a, b) => b.field - a.field).map(({ path, field }, i, sorted) =>
     `<rect x="${(side - field) / 2}" y="${(side - field) / 2}" width="${field}" height="${field}" fill="none"
-      stroke="${color(path)}" stroke-width="4"/>`);
+      stroke="${color(path)}" stroke-width="4" ${sorted[i - 1]?.field === field ? 'stroke-dasharray="9"' : ""}/>`);
   const image = `<svg class="image" viewBox="0 0 ${side} ${side}" role="img"
     aria-label="The field over an image of ${side} pixels"><image href="${photograph}" width="${side}" height="${side}"
     preserveAspectRatio="xMidYMid slice"/>${squares.join("")}</svg>`;
@@ -78,7 +79,8 @@ function draw({ network, depth }, { networks, side, photograph, colors, labels }
   return {
     says: `After layer ${depth} of ${layers.length} (${name}: ${what}) ${who} sees ` +
       `<b>${number(field)}</b> × ${number(field)} pixels, and its neighbor the same, ${step} ${step === 1 ? "pixel" : "pixels"} further.${wide}`,
-    picture: `<div class="beside">${image}${chart}</div>`,
+    picture: `${layers.some((layer) => layer.paths.length > 1) ? key(colors, labels) : ""}` +
+      `<div class="beside">${image}${chart}</div>`,
   };
 }
 
