@@ -10,16 +10,27 @@ from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
-SPELLINGS = {"·": r"\cdot ", "×": r"\times ", r"\dots": r"\ldots", r"\Big": ""}
-FUNCTION = re.compile(r"(\\(?:ln|log|exp|max|min))(?: +(?=[A-Za-z\d\\])|(?=\d))")  # and an argument without brackets
+# What is written, as a regular expression, and what the converter understands, or sets as LaTeX does.
+SPELLINGS = {
+    "·": r"\\cdot ",
+    "×": r"\\times ",
+    r"\\dots": r"\\ldots",
+    r"\\Big\(": r"\\left(",
+    r"\\Big\)": r"\\right)",
+    r"\\frac(\d)": r"\\frac{\1}",
+    r"\\frac\{(\d)\}(\d)": r"\\frac{\1}{\2}",
+    r"_\{([a-z]{2,})\}": r"_\\text{\1}",
+    r"(?<=\d)\{,\}(?=\d)": r"\\text{,}",
+    r"(\\(?:ln|log|exp|max|min))(?: +(?=[A-Za-z\d\\])|(?=\d))": r"\1\\, ",  # and an argument without brackets
+}
+THOUSANDS = re.compile(r"</mn>\s*<mtext>,</mtext>\s*<mn>")
 
 
 def to_mathml(formula: str, block: bool = False) -> str:
     """MathML for a formula in LaTeX's notation. Raises docutils' MathError for one that is not understood."""
     for written, understood in SPELLINGS.items():
-        formula = formula.replace(written, understood)
-    formula = FUNCTION.sub(r"\1\\, ", formula)
-    return tex2mathml(formula, as_block=block)
+        formula = re.sub(written, understood, formula)
+    return THOUSANDS.sub(",", tex2mathml(formula, as_block=block))
 
 
 def visit(block: bool):

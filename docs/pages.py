@@ -18,11 +18,16 @@ DESCRIPTION = 160  # characters, what search engines show
 IMAGE = re.compile(r'<img ([^>]*)src="([^"]*_images/)([^"/]+)"([^>]*)>')
 EMBEDDED = re.compile(r'<img [^>]*src="data:image/png;base64,([^"]+)"[^>]*>')
 TABLE = re.compile(r'<table border="1" class="dataframe">.*?</table>', re.DOTALL)
+# Two rows of heads: the first empty above the index, the second empty but for the name of the index.
+INDEX_NAME = re.compile(
+    r"(<tr[^>]*>\s*)<th></th>((?:\s*<th>[^<]+</th>)+\s*</tr>)\s*<tr>\s*<th>([^<]+)</th>(?:\s*<th></th>)+\s*</tr>"
+)
 WORD = re.compile(r"(?!nan|NaN|None|True|False|inf)[^\W\d_]{3}")
-FORMULA = re.compile(r"\(?<math\b(?:(?!</math>).)*</math>[.,;:!?)]+", re.DOTALL)
+FORMULA = re.compile(r"\(?<math\b(?:(?!</math>).)*</math>(?:[.,;:!?)]+| (?:%|W|pixels)(?!\w))", re.DOTALL)
+NAME = re.compile(r"\b(?:VGG|CIFAR|Inception|[Tt]op)-(?:\d+|v\d|ResNet)(?:'s)?")
 # What is not prose, or a tag, or the prose between. Numbers stay on one line with their unit.
 PIECES = re.compile(r"(<(pre|code|script|style|svg|math)\b.*?</\2>|<[^>]+>)", re.DOTALL)
-UNIT = re.compile(r"(?<=\d) (?=(?:%|MB|GB|ms|kWh|pixels|million|billion)(?!\w))|(?<=\b[Tt]able) (?=\d)")
+UNIT = re.compile(r"(?<=\d) (?=(?:%|[kMG]B|m?s|k?Wh?|J|pixels|points|million|billion)(?!\w))|(?<=\b[Tt]able) (?=\d)")
 SKIPPED = re.compile(r"<(style|script)\b.*?</\1>", re.DOTALL)
 
 
@@ -81,9 +86,11 @@ def in_both(light: str, source: str, dark: str) -> str:
 def aligned(table: str) -> str:
     """A table of pandas in which columns of words begin at the left, with their heads. Numbers stay at the right.
 
-    The heads of its columns may be broken after an underscore, so that a wide table fits on paper.
+    The heads of its columns may be broken after an underscore, so that a wide table fits on paper. The name of the
+    index stands in their row.
     """
     head, ended, body = table.partition("</thead>")
+    head = INDEX_NAME.sub(r"\1<th>\3</th>\2", head)
     table = re.sub(r"_(?=\w)", "_<wbr>", head) + ended + body
     cells = re.compile(r"<t[hd]\b[^>]*>.*?</t[hd]>", re.DOTALL)
     rows = [cells.findall(row) for row in re.findall(r"<tr.*?</tr>", table, re.DOTALL)]
@@ -95,11 +102,12 @@ def aligned(table: str) -> str:
 
 
 def unbroken(body: str) -> str:
-    """HTML whose lines do not break between a number and its unit, nor between a formula and what closes it."""
+    """HTML whose lines do not break between a number and its unit, in a name, or between a formula and what follows."""
     prose = PIECES.split(body)[::3]  # each followed by what is not prose, and by the name of its tag or None
     other = PIECES.split(body)[1::3] + [""]
-    body = "".join(UNIT.sub("\u00a0", text) + tag for text, tag in zip(prose, other, strict=True))
-    return FORMULA.sub(r'<span class="unbroken">\g<0></span>', body)
+    whole = r'<span class="unbroken">\g<0></span>'
+    body = "".join(NAME.sub(whole, UNIT.sub("\u00a0", text)) + tag for text, tag in zip(prose, other, strict=True))
+    return FORMULA.sub(whole, body)
 
 
 def write_page(app, pagename, templatename, context, doctree):

@@ -37,9 +37,9 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "docs")]
 import build_slides  # noqa: E402
 import cards  # noqa: E402
 import dark  # noqa: E402
+import workspace  # noqa: E402
 
 import notebooks  # noqa: E402
-import workspace  # noqa: E402
 from exercises import generate, write_course  # noqa: E402
 
 BUILD, EXPLORER, PDFS = (ROOT / "build" / name for name in ("site", "explorer", "slides"))
@@ -77,9 +77,11 @@ def for_site(notebook, head: str = ""):
     for cell in notebooks.answers_to_predictions(notebook.cells):
         cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-output"]
         cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {"code_prompt_show": "I have predicted: show it"}
+    notebooks.fold_resolutions(notebook.cells)
     for cell in notebook.cells:
         if "answer" in cell.metadata.get("tags", []):  # what it shows is folded already
             cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+            cell.metadata["mystnb"] = cell.metadata.get("mystnb", {}) | {"code_prompt_show": "The code of the answer"}
         if "colab" in cell.metadata.get("tags", []):  # it is for Colab alone
             cell.metadata["tags"] = ["remove-cell"]
         for output in cell.get("outputs", []):
@@ -88,6 +90,7 @@ def for_site(notebook, head: str = ""):
         if cell.cell_type == "markdown":
             cell.source = workspace.graded_in_work(links_for_site(cell.source))
         if cell.cell_type == "code":
+            cell.source = re.sub(r"  # fmt: skip$", "", cell.source, flags=re.MULTILINE)
             cell.outputs = [o for o in cell.outputs if o.get("data", True)]
     title, _, rest = notebook.cells[0].source.partition("\n")
     notebook.cells[0].source = f"{title}\n\n{head}\n{rest}" if head else notebook.cells[0].source
@@ -169,9 +172,7 @@ def write_decks(source: Path, printed: Path) -> None:
 
 
 def links_for_site(text: str) -> str:
-    """Markdown with its links as the site has them: the pages of docs lie at the top, and of other files, which are not
-    there, the name is left.
-    """
+    """Markdown with the site's links: the pages of docs lie at the top, and what is not there is named alone."""
     text = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
     others = r"(?:data|tests|benchmarks|inception_lab|scripts|[A-Z]+\.md|exercises/README\.md)"
     named = lambda link: link[1] if " " in link[1] or "`" in link[1] else f"`{link[1]}`"  # noqa: E731

@@ -86,8 +86,8 @@ def overview(above: str = "") -> str:
         else:
             size = measure(path)
             lines.append(f"| {path.stem[:2]} [{question(path)}]({link}) | {size.minutes} | {size.exercises or ''} |")
-    listed = ["", *(f"- {name}" for name in deeper)] if above else [f"{', '.join(deeper)}."]
-    return "\n".join([*lines, "", "Some questions go deeper, one notebook each:" + " " * (not above) + listed[0], *listed[1:]]) + "\n"
+    listed = "\n".join(["", *(f"- {name}" for name in deeper)]) if above else f" {', '.join(deeper)}."
+    return "\n".join([*lines, "", f"Some questions go deeper, one notebook each:{listed}"]) + "\n"
 
 
 def pages() -> dict[Path, str]:

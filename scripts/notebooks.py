@@ -46,6 +46,15 @@ def answers_to_predictions(cells):
             follows = bool(re.search(r"^\*Predict", cell.source, re.MULTILINE))
 
 
+def fold_resolutions(cells):
+    """Fold the sentences that resolve a *Predict*, which follow its answer, so that nobody reads them too early."""
+    for cell in cells:
+        resolved, blank, rest = cell.source.partition("\n\n")
+        if resolved.startswith("*Resolved:*"):
+            fold = f"<details><summary>I have predicted: resolve it</summary>\n\n{resolved}\n\n</details>"
+            cell.source = fold + blank + rest
+
+
 def peak_memory(pid):
     """The most memory that a process has had at once, in GB; 0 where the system does not tell (it is told on Linux)."""
     try:

@@ -2,8 +2,9 @@
 
 python scripts/workspace.py
 
-In work/ the exercises lie beside their lesson, and the outputs that follow a *Predict* are gone, so that nobody sees an
-answer before the question. What somebody has worked in is never overwritten: a newer lesson arrives beside it.
+In work/ the exercises lie beside their lesson. The outputs that follow a *Predict* are gone, and what resolves it is
+folded, so that nobody sees an answer before the question. What somebody has worked in is never overwritten: a newer
+lesson arrives beside it.
 """
 
 import hashlib
@@ -29,6 +30,7 @@ def lessons(root: Path = ROOT) -> dict[str, str]:
         notebook = nbformat.read(path, as_version=4)
         for cell in notebooks.answers_to_predictions(notebook.cells):
             cell.outputs, cell.execution_count = [], None
+        notebooks.fold_resolutions(notebook.cells)
         made[path.relative_to(root / "notebooks").as_posix()] = linked(nbformat.writes(notebook))
     for path in sorted((root / "exercises").glob("*.ipynb")):
         made[f"{path.stem}_exercises.ipynb"] = linked(path.read_text(encoding="utf-8"))

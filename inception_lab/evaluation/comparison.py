@@ -138,13 +138,14 @@ def verdicts(table: pd.DataFrame) -> str:
     lines = []
     for name, row in table[table["against"] != ""].iterrows():
         if "difference" in row and not np.isnan(row["difference"]):
-            effect, bound = f"{row['difference']:+.2f} points from", f"between {row['low']:+.2f} and {row['high']:+.2f}"
+            effect, bound = f"{row['difference']:+.2f} points from", f"{row['low']:+.2f} to {row['high']:+.2f}"
         else:
-            effect, bound = f"{row['ratio']:.2f} times that of", f"between {row['low']:.2f} and {row['high']:.2f}"
-        verdict = f"{'clear' if row['clear'] else 'not clear'}, p = {row['p_corrected']:.2g} corrected"
-        if np.isnan(row["p_corrected"]):
-            verdict = f"no verdict: {row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
-        told = " ".join(name).strip() if isinstance(name, tuple) else name
-        bound = "" if np.isnan(row["low"]) else f", {bound} with 95 % confidence"
-        lines.append(f"{told}: {effect} {row['against']}{bound}: {verdict}")
+            effect, bound = f"{row['ratio']:.2f} times", f"{row['low']:.2f} to {row['high']:.2f}"
+        p = row["p_corrected"]
+        verdict = f"corrected p {'< 0.001' if p < 0.001 else f'= {p:.2g}'}: {'clear' if row['clear'] else 'not clear'}"
+        if np.isnan(p):
+            verdict = f"no verdict from {row['seeds']} seed{'s' if row['seeds'] != 1 else ''}"
+        family, arm = name if isinstance(name, tuple) else ("", name)
+        bound = "" if np.isnan(row["low"]) else f", 95 % interval {bound}"
+        lines.append(f'{family} "{arm}": {effect} "{row["against"]}"{bound}, {verdict}'.strip())
     return "\n".join(lines)

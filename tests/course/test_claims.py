@@ -40,7 +40,8 @@ def test_the_table_has_a_row_a_claim():
     rows = claims.overview(LEDGER).splitlines()[2:]
     assert len(rows) == len(LEDGER)
     for row, claim in zip(rows, LEDGER.itertuples(), strict=True):
-        assert row.startswith(f"| {claim.claim} | {claim.verdict} | {claim.figure} | ") and row.count("|") == 6
+        figure = claim.figure.replace("-", "−").replace("%", " %")
+        assert row.startswith(f"| {claim.claim} | {claim.verdict} | {figure} | ") and row.count("|") == 6
 
 
 def test_a_row_names_its_notebook_also_in_a_folder():

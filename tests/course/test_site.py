@@ -8,6 +8,7 @@ import itertools
 import re
 import shutil
 import sys
+import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag
@@ -16,6 +17,7 @@ import cards
 import claims
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
@@ -29,6 +31,8 @@ spec = importlib.util.spec_from_file_location("build_site", ROOT / "scripts" / "
 script = importlib.util.module_from_spec(spec)
 sys.modules[spec.name] = script
 spec.loader.exec_module(script)
+import mathml  # noqa: E402 (of the folder docs, which the script adds)
+import pages as pages_script  # noqa: E402
 
 
 class Page(HTMLParser):
@@ -227,6 +231,51 @@ def test_notebooks_are_shown_with_their_outputs(site):
     text = (site / "notebooks" / "03_bottleneck_costs.html").read_text(encoding="utf-8")
     assert "128,049,152" in text and "<math" in text
     assert "VBox(children" not in text
+
+
+def test_what_resolves_a_prediction_is_folded_too(site):
+    fold = re.compile(r"<summary>I have predicted: resolve it</summary>\s*<p><em>Resolved:</em>")
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        text = (site / path.relative_to(ROOT).with_suffix(".html")).read_text(encoding="utf-8")
+        assert len(fold.findall(text)) == sum(cell.source.startswith("*Resolved:*") for cell in cells), path.stem
+
+
+def test_every_formula_has_all_its_parts(site):
+    parts = {"mfrac": 2, "msup": 2, "msub": 2, "msubsup": 3, "mover": 2, "munder": 2, "munderover": 3}
+    formulas = 0
+    for page in site.rglob("*.html"):
+        for formula in re.findall(r"<math\b.*?</math>", page.read_text(encoding="utf-8"), re.DOTALL):
+            formulas += 1
+            for element in ET.fromstring(formula.replace("&ApplyFunction;", "")).iter():
+                wanted = parts.get(element.tag.rpartition("}")[2], len(element))
+                assert len(element) == wanted, (page.stem, formula)
+    assert formulas > 500
+
+
+def test_formulas_are_set_as_they_are_written():
+    squeezed = lambda formula: re.sub(r"\s|<math[^>]*>|</math>", "", mathml.to_mathml(formula))  # noqa: E731
+    half = "<mfrac><mn>1</mn><mn>2</mn></mfrac>"
+    assert squeezed(r"\frac12") == squeezed(r"\frac1{2}") == squeezed(r"\frac{1}{2}") == half
+    assert squeezed(r"153{,}600") == "<mn>153,600</mn>"
+    assert squeezed("C_{out}") == "<msub><mi>C</mi><mtext>out</mtext></msub>"
+    assert "mspace" in squeezed(r"\ln 10") and "mspace" not in squeezed(r"\max(a, b)")
+
+
+def test_lines_do_not_break_between_a_number_and_its_unit():
+    text = "<p>the 28 MB of <a>Table 1</a>, 57 % of VGG-16 (<math><mi>x</mi></math>), 3 moons</p><pre>28 MB</pre>"
+    kept = '<span class="unbroken">{}</span>'
+    shown = text.replace("VGG-16", kept.format("VGG-16"))
+    shown = shown.replace("(<math><mi>x</mi></math>),", kept.format("(<math><mi>x</mi></math>),"))
+    for with_unit in ("28 MB of", "Table 1", "57 %"):
+        shown = shown.replace(with_unit, with_unit.replace(" ", "\u00a0", 1))
+    assert pages_script.unbroken(text) == shown
+
+
+def test_the_name_of_an_index_stands_in_the_row_of_the_heads():
+    table = pd.DataFrame({"MACs": [1], "bytes": [2]}, index=pd.Index(["3a"], name="stage")).to_html(border=1)
+    heads = re.findall("<th>([^<]*)</th>", pages_script.aligned(table).partition("</thead>")[0].replace("<wbr>", ""))
+    assert heads == ["stage", "MACs", "bytes"]
 
 
 def test_living_figures_are_on_a_page_of_their_own_and_on_those_of_the_notebooks(site, pages):
@@ -468,7 +517,7 @@ def test_code_is_copied_as_it_stands(site, page):
 def test_predictions_are_opened_by_keyboard_and_the_focus_is_seen(site, page, key):
     for path in NOTEBOOKS[:3]:
         page.goto(f"file://{site / 'notebooks' / path.stem}.html")
-        folds = page.locator("main summary", has_text="I have predicted")
+        folds = page.locator("main summary", has_text="I have predicted: show it")
         answers = notebooks.answers_to_predictions(nbformat.read(path, as_version=4).cells)
         assert folds.count() == sum(bool(cell.outputs) for cell in answers) > 0
         for fold in folds.all():

@@ -1,5 +1,7 @@
 """One rule for verdicts: paired by seed, corrected for their number, none below five seeds, and never "equal"."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,15 +60,15 @@ def test_a_family_is_all_that_is_shown_together():
     both = together({"first": one, "again": compare(FIVE, baseline={"c": "a"})})
     assert one["p_corrected"]["b"] == one["p"]["b"]
     assert both["p_corrected"]["first", "b"] == pytest.approx(2 * one["p"]["b"])
-    assert "again c: " in verdicts(both)
+    assert 'again "c": ' in verdicts(both)
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3, 4])
 def test_fewer_than_five_seeds_have_no_verdict_however_far_apart(seeds):
     table = compare(frame_of(a=[1.0, 1.1, 1.05, 1.2][:seeds], b=[60, 61, 62, 60.5][:seeds]))
     assert not table.loc["b", "clear"] and np.isnan(table.loc["b", "p_corrected"])
-    assert f"no verdict: {seeds} seed" in verdicts(table)
-    assert ("between" in verdicts(table)) == (seeds > 1)
+    assert f"no verdict from {seeds} seed" in verdicts(table)
+    assert ("interval" in verdicts(table)) == (seeds > 1)
 
 
 def test_what_has_no_verdict_does_not_count_in_the_family():
@@ -78,7 +80,7 @@ def test_only_shared_seeds_are_compared():
     table = compare(frame_of(a=[1, 2, 3, None, 5, 6], b=[2, 4, 6, 8, 10, 12.1]))
     assert (table.loc["b", "seeds"], table.loc["b", "mean"]) == (5, pytest.approx(42.1 / 6))
     apart = compare(frame_of(a=[1, None], b=[None, 2]))
-    assert apart.loc["b", "seeds"] == 0 and "no verdict: 0 seeds" in verdicts(apart)
+    assert apart.loc["b", "seeds"] == 0 and "no verdict from 0 seeds" in verdicts(apart)
 
 
 def test_equal_runs_are_not_clear_and_a_constant_difference_is():
@@ -89,9 +91,10 @@ def test_equal_runs_are_not_clear_and_a_constant_difference_is():
 
 def test_words_give_a_bound_and_never_say_equal():
     told = verdicts(compare(FIVE))
-    assert told.splitlines()[0].startswith("b: 0.50 times that of a, between 0.4")
-    assert "clear, p = " in told.splitlines()[0] and "not clear, p = " in told.splitlines()[1]
-    assert "points from a, between -" in verdicts(compare(FIVE, scale="points"))
+    assert told.splitlines()[0].startswith('"b": 0.50 times "a", 95 % interval 0.4')
+    assert re.search(r", corrected p (= 0\.\d+|< 0\.001): clear$", told.splitlines()[0])
+    assert re.search(r", corrected p = [\d.]+: not clear$", told.splitlines()[1])
+    assert 'points from "a", 95 % interval -' in verdicts(compare(FIVE, scale="points"))
     assert not any(word in told for word in ("equal", "same", "as good"))
 
 
