@@ -1,4 +1,4 @@
-"""The command line: what can be said to a command stands in the options below, and which commands there are at the end.
+"""The command line: the options that commands take, and what each command does.
 
 inception-lab --help                 # all commands
 inception-lab count --help           # one of them

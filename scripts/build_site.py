@@ -53,6 +53,11 @@ be believed.
 
 <p><a class="button" href="unit-gallery/index.html">The units of the published GoogLeNet</a>{trained}</p>
 
+<p><a href="unit-gallery/index.html"><img src="unit-gallery/images/inception_4a-optimized-2.webp" width="640"
+height="320" alt="Four rows of eight small images: coils, spots, eyes, balls, the heads of a crowd, dogs, letters"></a></p>
+
+*Thirty-two units of 4a, numbers 64 to 95, all of its 1×1 path: each image is made to excite one of them.*
+
 The page opens from the disk and asks no other machine for anything. Type `4a five` into its search for the units of one
 path, `ring` for those that answer to a class, and press Enter on a unit for what is known of it. The same for a network
 of yours: `inception-lab explore runs/NAME --out units`.
@@ -175,7 +180,7 @@ def links_for_site(text: str) -> str:
     """Markdown with the site's links: the pages of docs lie at the top, and what is not there is named alone."""
     text = re.sub(r"\]\(((?:\.\./)+)docs/", r"](\1", text)
     others = r"(?:data|tests|benchmarks|inception_lab|scripts|[A-Z]+\.md|exercises/README\.md)"
-    named = lambda link: link[1] if " " in link[1] or "`" in link[1] else f"`{link[1]}`"  # noqa: E731
+    named = lambda link: f"`{link[1]}`" if re.fullmatch(r"[\w./-]*[./][\w./-]*", link[1]) else link[1]  # noqa: E731
     return re.sub(rf"\[([^\]]+)\]\((?:\.\./)+{others}\b[^)]*\)", named, text)
 
 
@@ -232,8 +237,9 @@ def write_library(source: Path) -> None:
     pages, list_of_pages = source / "library", ["# Library", "", LIBRARY, "", "```{toctree}", ":hidden:", ""]
     pages.mkdir()
     for name in names:
+        short = name.removeprefix("inception_lab.")  # as the sidebar has room for
         (pages / f"{name}.md").write_text(f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n```\n", "utf-8")
-        list_of_pages.append(f"library/{name}")
+        list_of_pages.append(f"{short} <library/{name}>")
     list_of_pages += ["```", ""]
     for name in names:
         purpose = (importlib.import_module(name).__doc__ or "").strip().split("\n\n")[0]

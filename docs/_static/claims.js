@@ -5,7 +5,7 @@
 const table = document.querySelector("main table");
 const rows = [...table.tBodies[0].rows];
 const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
-const value = (row, name) => row.cells[heads.indexOf(name)].textContent.trim();
+const value = (row, name) => row.cells[heads.indexOf(name)].textContent.trim().replaceAll("\u00a0", " ");
 const menus = {};
 
 const form = document.createElement("form");
