@@ -54,7 +54,7 @@ be believed.
 <p><a class="button" href="unit-gallery/index.html">The units of the published GoogLeNet</a>{trained}</p>
 
 <p><a href="unit-gallery/index.html"><img src="unit-gallery/images/inception_4a-optimized-2.webp" width="640"
-height="320" alt="Four rows of eight small images: coils, spots, eyes, balls, the heads of a crowd, dogs, letters"></a></p>
+height="320" alt="Four rows of eight small images: coils, spots, eyes, balls, the heads of a crowd, dogs"></a></p>
 
 *Thirty-two units of 4a, numbers 64 to 95, all of its 1×1 path: each image is made to excite one of them.*
 
