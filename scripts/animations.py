@@ -21,7 +21,7 @@ from slide_figures import webp
 
 from inception_lab import lens
 from inception_lab.common import console
-from inception_lab.plots import HIGHLIGHT, INK, PATH_LABELS, PATHS, ramp, use_style
+from inception_lab.plots import HIGHLIGHT, LIGHT, PATH_LABELS, PATHS, ramp, use_style
 
 PLACE = Path(__file__).resolve().parent.parent / "docs" / "_static"
 REACH = {"one": 1, "three": 3, "five": 5, "pool": 3}  # the window of each path, in positions
@@ -77,14 +77,14 @@ def sweeping(network: lens.Network) -> Iterator[Frame]:
     nodes = [f"inception_3a.{path}" for path in PATHS]
     found = {"pool2": network.extract(cat, ["pool2"])["pool2"], **lens.activations(network, cat, nodes)}
     source = found["pool2"][0].square().sum(0).sqrt()
-    titles = [f"{PATH_LABELS[path]}: reads {REACH[path]}×{REACH[path]}" for path in PATHS] + ["writes one position"] * 4
+    titles = [f"{PATH_LABELS[path]}: reads {REACH[path]}×{REACH[path]}" for path in PATHS] + ["written so far"] * 4
     figure, axes = panels(titles, rows=2)
     side, windows, outputs = len(source), [], []
     for (path, reach), above, below in zip(REACH.items(), axes[:4], axes[4:], strict=True):
         values = found[f"inception_3a.{path}"][0]
         values = values[values[:, 2:-2, 2:-2].flatten(1).std(1).argmax()]  # not one that answers to the border
         above.imshow(source, cmap="gray")
-        above.set_xlabel(f"strength over {len(found['pool2'][0])} channels", fontsize=8)
+        above.set_xlabel(f"{len(found['pool2'][0])} channels", fontsize=8)
         box = Rectangle((0, 0), reach, reach, fc=PATHS[path] + "80", ec=PATHS[path], lw=2)
         windows.append(above.add_patch(box))
         image = below.imshow(
@@ -122,8 +122,8 @@ def field(network: lens.Network) -> Iterator[Frame]:
             ax.set(xticks=[], yticks=[], facecolor="#e4e4e4")
             extent = (0, network.size, network.size, 0)
             ax.imshow(cat[0].mean(0), vmin=-0.5, vmax=1.1, extent=extent)
-            ax.imshow(np.ones(alpha.shape), cmap=ramp(HIGHLIGHT), vmin=0, vmax=1, alpha=alpha.numpy(), extent=extent)
-            ax.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=INK, lw=2))
+            ax.imshow(np.ones(alpha.shape), cmap=ramp(LIGHT), vmin=0, vmax=1, alpha=alpha.numpy(), extent=extent)
+            ax.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, ec=HIGHLIGHT, lw=2))
             margin = max(12.0, 0.12 * (right - left))
             ax.set(xlim=(left - margin, right + margin), ylim=(bottom + margin, top - margin))
             ax.set_title(f"{stage}: {box[2] - box[0]:.0f} × {box[3] - box[1]:.0f} pixels", loc="center", fontsize=10)

@@ -55,25 +55,26 @@ def draw_network(model: nn.Module, input_size: tuple[int, int, int] = (3, 224, 2
     stages = count(model, input_size).by_stage()
     stages = stages[~stages.index.isin(["flatten", "dropout"]) & ~stages.index.str.startswith("norm")]
     shapes = {str(name): (*row.output, 1)[:2] for name, row in stages.iterrows()}  # channels and side
-    largest, x = max(side for _, side in shapes.values()), 0.0
+    largest, right = max(side for _, side in shapes.values()), 0.0
     for stage, (channels, side) in shapes.items():
         height = 112 * side / largest
-        depth, end = 0.4 * height, x
+        depth, top = 0.4 * height, 1.4 * height + 4
+        center = right + max(channels / 13 + depth, 50) / 2  # room for a block, or for the label above it
+        x = end = center - (channels / 13 + depth) / 2
         for path, width in _path_widths(getattr(model, stage), channels).items():
             _block(ax, end, width / 13, height, depth, PATHS.get(path, "#b8b8b8"))
             end += width / 13
-        center, top = (x + end + depth) / 2, height + depth + 4
-        ax.text(center, top, f"{channels}\n{side}×{side}", ha="center", fontsize=10)
+        ax.text(center, top, f"{channels:,}\n{side}×{side}", ha="center", fontsize=9)
         label = stage.removeprefix("inception_")
         ax.text((x + end) / 2, -6, label, ha="right", va="top", rotation=45, fontsize=11, rotation_mode="anchor")
         if stage in getattr(model, "heads", ()):
             arrow = dict(arrowstyle="<-", color=HIGHLIGHT)
             ax.annotate("head", (center, top + 32), (center, top + 60), ha="center", color=HIGHLIGHT, arrowprops=arrow)
-        x = max(end + depth + 10, x + 54)  # room for the label
+        right = max(end + depth, center + 25) + 10
     handles = [Rectangle((0, 0), 1, 1, color=color) for color in PATHS.values()]
     labels = path_labels(model.design) if isinstance(model, GoogLeNet) else PATH_LABELS
     ax.legend(handles, labels.values(), title="path", ncols=4, loc="upper right")
-    ax.set(xlim=(-30, x), ylim=(-70, 190), aspect="equal", title="The output of every stage: channels and map size")
+    ax.set(xlim=(-30, right), ylim=(-70, 205), aspect="equal", title="The output of every stage: channels and map size")
     ax.axis("off")
     return ax
 
@@ -125,12 +126,9 @@ def receptive_fields(photograph: Array, fields: dict[str, int]) -> Figure:
         for i, (stage, field) in enumerate(sorted(group.items(), key=lambda item: item[1])):
             ax.add_patch(Rectangle((-field / 2, -field / 2), field, field, fill=False, ec=HIGHLIGHT, lw=1.5))
             right, y = edge * 1.06, edge * (0.95 - 1.9 * (i + 0.5) / len(group))
-            label = f"{stage.removeprefix('inception_')}: {field}"
-            ax.annotate(
-                label, (field / 2, min(max(y, -field / 2), field / 2)), (right, y),
-                va="center", fontsize=9, color=INK, arrowprops=dict(arrowstyle="-", color=HIGHLIGHT, lw=1),
-                annotation_clip=False,
-            )  # fmt: skip
+            label, edge_y = f"{stage.removeprefix('inception_')}: {field}", min(max(y, -field / 2), field / 2)
+            how: Any = dict(arrowprops=dict(arrowstyle="-", color=HIGHLIGHT, lw=1), annotation_clip=False)
+            ax.annotate(label, (field / 2, edge_y), (right, y), va="center", fontsize=9, color=INK, **how)
         ax.set(xlim=(-edge, edge), ylim=(edge, -edge), title=f"Fields that {title} {side}×{side} pixels")
         ax.set(xlabel="pixels from the center", ylabel="pixels from the center")
     return figure

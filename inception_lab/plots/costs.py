@@ -22,8 +22,7 @@ COSTS = {"MACs": (1e9, "billion MACs per image"), "parameters": (1e6, "million p
 def cost_by_module(macs: pd.DataFrame) -> Axes:
     """Draw the MACs of successive modules, one line per column of `macs`. Returns the axes."""
     ax = (macs / 1e6).plot(marker="o", xlabel="module", ylabel="million MACs", xticks=list(macs.index))
-    ax.set_ylim(0, None)
-    ax.set_title(f"MACs of each of {len(macs)} modules in a row")
+    ax.set(ylim=(0, None), title=f"MACs of each of {len(macs)} modules in a row")
     return ax
 
 
@@ -31,19 +30,20 @@ def error_against_cost(ladder: pd.DataFrame) -> Figure:
     """Draw top-5 error against MACs and against parameters, on logarithmic axes, one color per test setting.
 
     ladder: DataFrame with the columns network, setting (one of two), MACs, parameters, error. Names stand to the left
-    of the first setting's points (below the costliest, for room), to the right of the second's. Returns the figure.
+    of the first setting's rings (below the costliest, for room), to the right of the second's dots. Returns the figure.
     """
     figure, drawn = panels(COSTS, 11, 4.4, sharey=True)
     crowded = ladder.loc[ladder["MACs"] == ladder["MACs"].max(), "network"].iloc[0]
     for ax, column, (unit, label) in drawn:
-        for side, (setting, rows) in zip((-1, 1), ladder.groupby("setting", sort=False), strict=True):
-            ax.scatter(rows[column] / unit, rows["error"], label=setting)
-            for network, cost, error in rows[["network", column, "error"]].itertuples(index=False):
-                below = side < 0 and network == crowded
+        sides = zip((-1, 1), (HIGHLIGHT, INK), ladder.groupby("setting", sort=False), strict=True)
+        for side, color, (setting, rows) in sides:
+            inside = "none" if side < 0 else color  # rings around dots: none hides another
+            ax.plot(rows[column] / unit, rows["error"], "o", color=color, mfc=inside, ms=7 - 2 * side, label=setting)
+            for name, cost, error in zip(rows["network"], rows[column] / unit, rows["error"], strict=True):
+                below = side < 0 and name == crowded
                 place: Any = dict(ha="left" if side > 0 or below else "right", va="top" if below else "center")
                 offset = (4, -6) if below else (8 * side, 0)
-                point = (cost / unit, error)
-                ax.annotate(network, point, offset, textcoords="offset points", fontsize=9, **place)
+                ax.annotate(name, (cost, error), offset, textcoords="offset points", fontsize=9, color=color, **place)
         ax.set(xscale="log", yscale="log", xlabel=label, yticks=[8, 10, 12, 15, 20], ylim=(7.5, 24))
         ax.margins(x=0.3)
         ax.minorticks_off()
@@ -122,14 +122,16 @@ def object_and_kernels(photograph: Array, box: Sequence[int], kernels: Mapping[i
     The kernels are to scale among themselves, not with the photograph. Returns the figure.
     """
     top, left, side = box
-    images = {"": photograph} | {f"{size}×{size}": kernel for size, kernel in kernels.items()}
-    figure, drawn = panels(images, 9, 3, width_ratios=[1.3 * max(kernels), *kernels])
+    images = {f"the object: {side} pixels wide": photograph} | {f"{size}×{size}": k for size, k in kernels.items()}
+    figure, drawn = panels(images, 9, 2.6, width_ratios=[2, *(1 for _ in kernels)])
     for ax, title, image in drawn:
         ax.imshow(image)
-        ax.set_title(title, loc="center", fontsize=8)
+        ax.set_title(title, loc="center", fontsize=9)
         ax.axis("off")
+        near, far = (len(image) - max(kernels)) / 2, (len(image) + max(kernels)) / 2  # the room of the largest kernel
+        if image is not photograph:
+            ax.set(xlim=(near, far), ylim=(far, near))
     draw_box(figure.axes[0], (left, top, left + side, top + side), ec=HIGHLIGHT, lw=2)
-    figure.axes[0].set_title(f"the object: {side} pixels wide", loc="center")
     return figure
 
 

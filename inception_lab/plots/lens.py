@@ -197,10 +197,10 @@ def guesses(photographs: Sequence[Array], found: Sequence[Sequence[tuple[str, fl
         row, column = 2 * (place // columns), place % columns
         show(axes[row, column], photograph)
         bars = axes[row + 1, column]
-        bars.barh(range(len(guess)), [p for _, p in guess], color=LIGHT, alpha=0.6, height=0.85)
+        bars.barh(range(len(guess)), [p for _, p in guess], color=LIGHT, height=0.16)
         for y, (name, p) in enumerate(guess):
-            bars.text(0.02, y, f"{name}, {_percent(p)}", va="center", fontsize=9, color=INK)
-        bars.set(xlim=(0, 1), ylim=(len(guess) - 0.5, -0.5))
+            bars.text(0, y - 0.25, f"{name}, {_percent(p)}", fontsize=9, color=INK)  # above its bar
+        bars.set(xlim=(0, 1), ylim=(len(guess) - 0.85, -0.95))
     return figure
 
 

@@ -64,7 +64,7 @@ def test_a_network_is_drawn_stage_by_stage_with_its_heads(name, heads):
     assert len(green) == 9
     channels = fronts[0].get_width() / 64  # conv1 has 64
     assert np.allclose([p.get_width() / channels for p in green], [32, 96, 48, 64, 64, 64, 128, 128, 128])
-    shown = sum(int(text.split("\n")[0]) for text in drawn if "×" in text)
+    shown = sum(int(text.split("\n")[0].replace(",", "")) for text in drawn if "×" in text)
     assert np.isclose(sum(p.get_width() for p in fronts) / channels, shown)  # the paths fill their stage
     assert np.isclose(fronts[0].get_height(), 8 * green[2].get_height())  # 112 and 14 pixels
 
