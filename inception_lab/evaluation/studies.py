@@ -81,7 +81,7 @@ STUDIES = {
                 "inception, 3x3 for 5x5": ["options.modules=3x3 for 5x5"],  # the control: one path changed, not all
             },
         ),
-        # Few images, so that there is over-fitting, and a rate at which local response normalization can be trained.
+        # Few images, so that there is overfitting, and a rate at which local response normalization can be trained.
         Study(
             "heads",
             "Do the auxiliary heads help to train, and do they regularize?",

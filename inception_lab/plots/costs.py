@@ -168,22 +168,22 @@ def share_of_variance(curves: dict[str, Array], title: str, ax: Axes | None = No
 
 
 def roofline(ax: Axes, layers: pd.DataFrame, peak: float, bandwidth: float) -> Axes:
-    """Each layer's speed against its work per byte, under the two limits of the machine.
+    """Each layer's speed against its work per byte, under the two limits of the machine. Returns the axes.
 
-    layers: macs, bytes, seconds and kernel, one row per layer. peak: multiply-accumulates per
-    second. bandwidth: bytes per second. Returns the axes.
+    layers: macs, bytes, seconds and kernel, one row per layer. peak: MACs per second. bandwidth: bytes per second.
     """
     intensity, speed = layers["macs"] / layers["bytes"], layers["macs"] / layers["seconds"] / 1e9
-    reach = np.geomspace(min(intensity.min(), peak / bandwidth) / 2, intensity.max() * 2, 100)
-    ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK)
+    ridge = peak / bandwidth  # where the two straight parts meet
+    reach = np.array([min(intensity.min(), ridge) / 2, ridge, 2 * max(intensity.max(), ridge)])
+    ax.plot(reach, np.minimum(peak, reach * bandwidth) / 1e9, color=INK, label="limits of the machine")
     for kernel, chosen in layers.groupby("kernel").groups.items():
         color = KERNELS.get(str(kernel), QUIET)
         ax.scatter(intensity[chosen], speed[chosen], color=color, label=f"{kernel} convolution", s=24)
     ax.set(xscale="log", yscale="log", xlabel="MACs per byte that has to move", ylabel="billion MACs per second")
     ax.set_title("Speed of each convolution under the limits of the machine")
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         axis.set_major_formatter("{x:g}")
     ax.minorticks_off()
-    ax.legend()
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # points may lie anywhere under the limits
     return ax

@@ -79,11 +79,13 @@ def show(ax: Axes, image: Array, title: str | None = None) -> None:
 
 
 def panels(
-    contents: Mapping[str, Content], width: float, height: float, **how: Any
+    contents: Mapping[str, Content], width: float, height: float, rows: int = 1, **how: Any
 ) -> tuple[Figure, list[tuple[Axes, str, Content]]]:
-    """A figure of so many inches with panels side by side: each one's axes, title and content. how: for `subplots`."""
-    figure, axes = plt.subplots(1, len(contents), figsize=(width, height), squeeze=False, **how)
-    return figure, [(ax, *item) for ax, item in zip(axes[0], contents.items(), strict=True)]
+    """A figure of so many inches with panels in rows: each one's axes, title and content. how: for `subplots`."""
+    figure, axes = plt.subplots(rows, -(-len(contents) // rows), figsize=(width, height), squeeze=False, **how)
+    for ax in axes.flat[len(contents) :]:
+        ax.remove()
+    return figure, [(ax, *item) for ax, item in zip(axes.flat, contents.items(), strict=False)]
 
 
 def draw_box(ax: Axes, box: Sequence[float] | Array, **style: Any) -> None:

@@ -82,11 +82,9 @@ def by_images(frame: pd.DataFrame, column: str = "val_top1_error") -> Axes:
 
 
 def run_curves(groups: dict[str, dict[str, pd.DataFrame]]) -> Figure:
-    """Draw error by epoch, dashed in training, solid in validation: group → run → history, one panel per group.
-
-    Returns the figure.
-    """
-    figure, drawn = panels(groups, max(6, 4 * len(groups)), 3.4, sharey=True)
+    """Draw errors by epoch, dashed in training: group → run → history, one panel per group. Returns the figure."""
+    rows = 1 + (len(groups) > 2)  # a page is as wide as two panels
+    figure, drawn = panels(groups, 6 if len(groups) == 1 else 9, 3.2 * rows, rows, sharey=True)
     for ax, group, histories in drawn:
         for history in histories.values():
             ax.plot(history["epoch"], history["train_top1_error"], ls="--", color=QUIET, lw=1)
@@ -94,8 +92,8 @@ def run_curves(groups: dict[str, dict[str, pd.DataFrame]]) -> Figure:
         epochs = range(1, int(history["epoch"].max()) + 1)
         ax.set(xlabel="epoch", xticks=epochs[:: -(-len(epochs) // 8)])
         ax.set_title(f"{group}: {len(histories)} run{'s' if len(histories) > 1 else ''}")
-    first = drawn[0][0]
-    first.set(ylabel="top-1 error (%)", ylim=(0, None))  # of all panels
+    figure.supylabel("top-1 error (%)", fontsize=10)
+    (first := drawn[0][0]).set(ylim=(0, None))  # of all panels
     first.plot([], [], ls="--", color=QUIET, label="training, as it went")
     first.plot([], [], color=HIGHLIGHT, label="validation")
     first.legend(fontsize=8)
