@@ -82,7 +82,7 @@ def accuracy_cost(points: pd.DataFrame) -> Figure:
             ax.plot(x, row.error, "o", ms=8, color=colors[row.setting], alpha=0.8, gid=f"{cost}-{i}")
             place: Any = dict(xytext=(-7, -3), ha="right") if getattr(row, "left", False) else dict(xytext=(6, 5))
             ax.annotate(row.label, (x, row.error), textcoords="offset points", fontsize=8, **place)
-        ax.set(xscale="log", xmargin=0.14, xlabel=label, title=f"Error against {cost}")
+        ax.set(xscale="log", xmargin=0.26, xlabel=label, title=f"Error against {cost}")
         ax.xaxis.set_major_formatter("{x:g}")
     for setting, color in colors.items():
         figure.axes[0].plot([], [], "o", color=color, label=setting)
