@@ -68,8 +68,8 @@ def accuracy_cost(points: pd.DataFrame) -> Figure:
     """Draw error against MACs and against parameters, each with its frontier; returns a figure for `with_notes`.
 
     points: DataFrame with the columns network, MACs, parameters, error, and setting: a color each. The label of a
-    point is left out where `label` is "". A point's gid is "MACs-0", "parameters-0" and so on, in the order of the
-    rows.
+    point is left out where `label` is "", and to its left where `left` is true. A point's gid is "MACs-0",
+    "parameters-0" and so on, in the order of the rows.
     """
     figure, drawn = panels(COSTS, 11, 4.6, sharey=True)
     colors = dict(zip(points["setting"].unique(), (HIGHLIGHT, INK, LIGHT, QUIET), strict=False))
@@ -80,8 +80,9 @@ def accuracy_cost(points: pd.DataFrame) -> Figure:
         for i, row in enumerate(points.itertuples()):
             x = getattr(row, cost) / unit
             ax.plot(x, row.error, "o", ms=8, color=colors[row.setting], alpha=0.8, gid=f"{cost}-{i}")
-            ax.annotate(row.label, (x, row.error), (6, 4), textcoords="offset points", fontsize=8)
-        ax.set(xscale="log", xlabel=label, title=f"Error against {cost}")
+            place: Any = dict(xytext=(-7, -3), ha="right") if getattr(row, "left", False) else dict(xytext=(6, 5))
+            ax.annotate(row.label, (x, row.error), textcoords="offset points", fontsize=8, **place)
+        ax.set(xscale="log", xmargin=0.26, xlabel=label, title=f"Error against {cost}")
         ax.xaxis.set_major_formatter("{x:g}")
     for setting, color in colors.items():
         figure.axes[0].plot([], [], "o", color=color, label=setting)

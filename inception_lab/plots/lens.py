@@ -99,10 +99,9 @@ def tuning_by_path(groups: dict[str, tuple[Array, dict[str, Array]]], labels: Ma
             units = units[units.max(1) > 0] / units[units.max(1) > 0].max(1, keepdims=True)
             ax.plot(scales, units.T, color=PATHS[path], lw=0.5, alpha=0.25)
             ax.plot(scales, units.mean(0), color=PATHS[path], lw=2.5, label=labels[path])
-        ax.set(xscale="log", xticks=[1 / 8, 1 / 4, 1 / 2, 1], title=title, ylim=(0, 1.03))
-        ax.set_xticklabels(["1/8", "1/4", "1/2", "1"])
+        ax.set(xscale="log", xlabel="object size / image size", title=title, ylim=(0, 1.03))
+        ax.set_xticks([1 / 8, 1 / 4, 1 / 2, 1], ["1/8", "1/4", "1/2", "1"])
         ax.minorticks_off()
-        ax.set(xlabel="object size / image size")
     drawn[0][0].set(ylabel="response / maximum response")
     drawn[0][0].legend(title="path", fontsize=8)
     return figure
@@ -120,8 +119,8 @@ def preferred_scales(groups: dict[str, tuple[pd.DataFrame, pd.DataFrame]]) -> Fi
             values = differences[module] if module in differences.columns else differences.mean(axis=1)
             color = HIGHLIGHT if row["clear"] else INK
             ax.plot(values, [y] * len(values), ".", color=QUIET, ms=5)
-            ax.errorbar(row["octaves"], y, xerr=[[row["octaves"] - row["low"]], [row["high"] - row["octaves"]]],
-                        fmt="o", ms=4, color=color, capsize=3)  # fmt: skip
+            low, high = row["octaves"] - row["low"], row["high"] - row["octaves"]
+            ax.errorbar(row["octaves"], y, xerr=[[low], [high]], fmt="o", ms=4, color=color, capsize=3)
         ax.axvline(0, color=QUIET, lw=0.8)
         names = [module.removeprefix("inception_") for module in verdict.index]
         ax.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5), title=title)

@@ -50,7 +50,7 @@ function allCrops({ crops, width, height }, { size, sevenths }) {
 
 function controls(inputs, { crops }) {
   return [
-    { name: "crops", label: "crops of each image", options: ["1", "10", "144"] },
+    { name: "crops", label: "crops per image", options: ["1", "10", "144"] },
     { name: "crop", label: "crop", min: 1, max: Number(crops), step: 1 },
     { name: "width", label: "width of the image", min: 128, max: 640, step: 1 },
     { name: "height", label: "height of the image", min: 128, max: 640, step: 1 },
@@ -70,8 +70,11 @@ function draw(values, inputs) {
 
   const image = `<image href="${photograph}" width="${scale.width}" height="${scale.height}"
     preserveAspectRatio="xMidYMid slice"/>`;
-  const box = ({ left, top, side }, chosen) => `<rect x="${left}" y="${top}" width="${side}" height="${side}" 
-    fill="none" stroke="${chosen ? "#D55E00" : "#fff"}" stroke-width="${chosen ? 6 : 1}" stroke-opacity="${chosen ? 1 : 0.6}"/>`;
+  const box = ({ left, top, side }, chosen) => { // the line lies inside the crop: at the picture's edge it is whole, too
+    const width = chosen ? 6 : 1;
+    return `<rect x="${left + width / 2}" y="${top + width / 2}" width="${side - width}" height="${side - width}"
+      fill="none" stroke="${chosen ? "#D55E00" : "#fff"}" stroke-width="${width}" stroke-opacity="${chosen ? 1 : 0.6}"/>`;
+  };
   const same = found.filter((crop) => crop.scale === scale);
   const whole = `<svg class="image" viewBox="0 0 ${scale.width} ${scale.height}" role="img"
     aria-label="The resized image and its crops">
