@@ -71,14 +71,18 @@ NAMES = {
     "top1_error_percent": "top-1 error (%)",
     "top5_error_percent": "top-5 error (%)",
     "images/s": "images per second",
-    "MACs / 3a": "MACs, times those of 3a",
+    "MACs / 3a": "times 3a's MACs",
     "receptive_field": "sees (pixels)",
     "≈↓": "yes",
     "✗": "no",
     "True": "yes",
     "False": "no",
     "googlenet": "GoogLeNet",
+    "arm": "network",
+    "inception": "Inception module",
     "alexnet-2012": "AlexNet",
+    "alexnet": "AlexNet",
+    "zfnet": "ZFNet",
     "vgg11": "VGG-11",
     "vgg13": "VGG-13",
     "vgg16": "VGG-16",
@@ -194,6 +198,7 @@ def markdown(text: str) -> str:
         return f"⟦{len(formulas) - 1}⟧"
 
     text = re.sub(r"(\$\$?)(.+?)\1", keep, text)
+    text = re.sub(r"(?<=\d) (?=%)", "\u00a0", re.sub(r"(?<=VGG)-(?=\d)", "\u2011", text))
     text = MarkdownIt("commonmark").enable("table").render(text)
     return re.sub(r"⟦(\d+)⟧", lambda found: formulas[int(found[1])], text)
 
@@ -242,6 +247,7 @@ def called(name: str) -> str:
         return NAMES[name]
     coded = "|".join(map(re.escape, sorted(NAMES.keys() - PLAIN, key=len, reverse=True)))
     name = re.sub(rf"(?<![\w.-])({coded})(?![\w-])", lambda found: NAMES[found[1]], name)
+    name = re.sub(r"(?<![\w.])(\d)x(?=\d\b)", r"\1×", name)
     return re.sub(r"\binception_(\d[a-e])", r"\1", name)
 
 
