@@ -88,6 +88,8 @@ def enlarge(figure) -> None:
     # A single panel that is nearly square compares its two axes, and stays so.
     square = len(figure.axes) == 1 and width < 1.3 * height
     figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
+    put_into_words(figure)
+    sizes = {text: text.get_fontsize() for text in figure.findobj(Text)}
     for text in figure.findobj(Text):
         text.set_fontsize(max(text.get_fontsize(), LABELS if isinstance(text, Annotation) else LETTERS))
     for line in figure.findobj(Line2D):
@@ -97,6 +99,7 @@ def enlarge(figure) -> None:
     for points in figure.findobj(PathCollection):
         points.set_sizes(THICKER * points.get_sizes())
     texts = [(axes, text) for axes in figure.axes for text in axes.texts]
+    written = {text: (text.get_text(), sizes[text]) for _, text in texts}
     for _, text in texts:
         text.set_in_layout(False)  # else axes become narrow where their texts are long
     figure.draw_without_rendering()
@@ -105,9 +108,60 @@ def enlarge(figure) -> None:
         text.set_in_layout(True)
     figure.draw_without_rendering()
     for axes in figure.axes:
-        hide_crowded([text for text in axes.texts if isinstance(text, Annotation)])
-        if axes.get_legend() and hidden(axes.get_legend(), axes):
-            move(axes.get_legend(), figure)
+        loosen([text for text in axes.texts if not isinstance(text, Annotation)], written, axes)
+        name_points([text for text in axes.texts if isinstance(text, Annotation)], axes)
+        if legend := axes.get_legend():
+            frame(legend, axes)
+            if square:
+                legend.set_loc("center left")
+                legend.set_bbox_to_anchor((1.02, 0.5), axes.transAxes)
+            elif hidden(legend, axes):
+                move(legend, figure)
+
+
+def put_into_words(figure) -> None:
+    """Call by its name for an audience what a figure calls by its name in code."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            if (renamed := [build_slides.called(label) for label in labels]) != labels:
+                axis.set_ticks(axis.get_ticklocs(), renamed)
+    for text in figure.findobj(Text):
+        text.set_text(build_slides.called(text.get_text()))
+
+
+def loosen(texts: list, written: dict, axes) -> None:
+    """Make texts smaller, in one line as they were written, where large ones would lie on one another."""
+
+    def crowded():
+        boxes = [text.get_window_extent() for text in texts]
+        return any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+    if not crowded():
+        return
+    for text in texts:
+        text.set_text(build_slides.called(written[text][0]))
+    for size in range(LETTERS, 7, -1):
+        for text in texts:
+            text.set_fontsize(max(size, written[text][1]))
+        if not crowded() and all(text.get_window_extent().width <= axes.bbox.width for text in texts):
+            return
+
+
+def frame(legend, axes) -> None:
+    """Give a legend a frame where its points could be taken for data, and the order in which bars are stacked."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.container import BarContainer
+
+    if any(isinstance(drawn, PathCollection) for drawn in axes.collections):
+        legend.set_frame_on(True)
+    bars = [drawn for drawn in axes.containers if isinstance(drawn, BarContainer)]
+    if len(bars) > 1 and all(bar[0].get_y() > 0 for bar in bars[1:]):
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def wrap(text, width: float) -> None:
@@ -119,13 +173,41 @@ def wrap(text, width: float) -> None:
         text.set_text(textwrap.fill(broken, letters, break_long_words=False))
 
 
-def hide_crowded(labels: list) -> None:
-    """Leave out each label of a point that would lie on one before it."""
-    kept = []
+def name_points(labels: list, axes) -> None:
+    """Put the name of each point where it lies on no other and crosses no edge; leave out one without such a place."""
+    from matplotlib.collections import PathCollection
+
+    places = [
+        (8, 0, "left"),
+        (-8, 0, "right"),
+        (0, 13, "center"),
+        (0, -13, "center"),
+        (8, -12, "left"),
+        (8, 12, "left"),
+    ]
+    kept = [point for drawn in axes.collections if isinstance(drawn, PathCollection) for point in boxes_of(drawn)]
+    points = len(kept)
     for label in labels:
-        box = label.get_window_extent().padded(2, -3)  # a word needs room beside it, a line little above
-        label.set_visible(not any(box.overlaps(other) for other in kept))
-        kept += [box] if label.get_visible() else []
+        beside = label.anncoords == "offset points" and label.arrow_patch is None
+        start = (*label.get_position(), label.get_ha())
+        for x, y, side in [start, *(places if beside and points else [])]:
+            label.set_position((x, y))
+            label.set_ha(side)
+            box = label.get_window_extent().padded(2, -3)  # a word needs room beside it, a line little above
+            inside = not beside or not points or box.x0 > axes.bbox.x0
+            label.set_visible(inside and not any(box.overlaps(other) for other in kept))
+            if label.get_visible():
+                kept.append(box)
+                break
+
+
+def boxes_of(points) -> list:
+    """What each point of a scatter plot covers."""
+    from matplotlib.transforms import Bbox
+
+    side = max([4, *points.get_sizes() ** 0.5]) * points.figure.dpi / 72 * 0.8
+    centers = points.get_offset_transform().transform(points.get_offsets())
+    return [Bbox.from_bounds(x - side / 2, y - side / 2, side, side) for x, y in centers]
 
 
 def hidden(legend, axes) -> int:
@@ -198,16 +280,18 @@ def webp(image: Image.Image, **how) -> bytes:
 
 
 def wanted(outline: Path):
-    """Each figure that an outline asks for: heading, number, file."""
-    heading = ""
+    """Each figure that an outline asks for: the notebook's name, heading, number, file."""
+    stem = heading = ""
     for line in outline.read_text(encoding="utf-8").splitlines():
         if found := build_slides.HEADING.match(line):
-            heading = found[1]
+            stem, heading = outline.stem, found[1]
         elif line.startswith("@from "):
             heading = line.removeprefix("@from ")
+        elif line.startswith("@notebook "):
+            stem = line.removeprefix("@notebook ")
         elif line.startswith("@draw"):
             number = int(line.removeprefix("@draw").strip() or 1)
-            yield heading, number, build_slides.drawn(outline.stem, heading, number)
+            yield stem, heading, number, build_slides.drawn(stem, heading, number)
 
 
 def main(arguments=None) -> int:
@@ -217,8 +301,8 @@ def main(arguments=None) -> int:
     for outline in build_slides.outlines():
         if chosen and outline.stem not in chosen:
             continue
-        notebook = nbformat.read(ROOT / "notebooks" / f"{outline.stem}.ipynb", as_version=4)
-        for heading, number, target in wanted(outline):
+        for stem, heading, number, target in wanted(outline):
+            notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
             place, _ = cell_of_figure(notebook, heading, number)
             if not build_slides.is_of(target, notebook.cells[place]):
                 draw(notebook, heading, number, target)
