@@ -15,6 +15,7 @@ import io
 import re
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -31,7 +32,34 @@ import build_slides  # noqa: E402
 
 SIZE, DPI = (11.5, 4.6), 160  # inches: a hundred pixels of the slide each
 LETTERS, LABELS = 15, 13  # points, at least; labels are names of points, which stand close to one another
+NUMBERS = 10  # and numbers that are written into a picture would hide it
 THICKER = 1.6  # lines and points, for the last row of the room
+BETWEEN = 0.12  # inches on each side of a panel, so that what is written below two does not touch
+
+# What a slide calls things that a notebook's figure names as the library does: a pattern of the whole text → words.
+UNIT, KERNEL = r"(?:inception_)?(\d[a-e])\.(one|three|five|pool)", {"one": "1×1", "three": "3×3", "five": "5×5"}
+WORDS = {
+    rf"unit (\d+) of {UNIT}": lambda found: f"{found[2]}, {KERNEL.get(found[3], found[3])}\nunit {found[1]}",
+    rf"{UNIT}:(\d+)": lambda found: f"{found[1]}, {KERNEL.get(found[2], found[2])}\nunit {found[3]}",
+    r"inception_(\d[a-e]) of shapes-laptop": r"Module \1 of one small network",
+    r"googlenet, (\d+ to \d+)": r"published GoogLeNet, filters \1",
+    r"tiny-imagenet-96, (\d+ to \d+)": r"this run, filters \1",
+    r"tiny-imagenet-96, training": "training",
+    r"shapes-laptop": "a small network, trained on drawn shapes",
+    r"linear": "new classifier alone",
+    r"from Tiny ImageNet": "fine-tuned, from this run",
+    r"pixels\n\+ transforms": "pixels,\nmoved\nin each step",
+    r"pixels only": "pixels\nonly",
+    r"\+ Fourier\n\(no colors\)": "waves",
+    r"\+ colors\n\(default\)": "waves,\ncolors of\nphotographs",
+    r"recorded": "as recorded",
+    r"diverse (\d)": r"pushed apart, \1",
+}
+# What is drawn in place of a cell's figure, after the cell, where a slide has to show more: the photographs themselves.
+INSTEAD = {
+    "10-deepdream-1": "plots.image_grid([picture[0].permute(1, 2, 0) for picture in [*before.values(), "
+    "*dreams.values()]], ['cat', 'cup', 'rocket'] * 2, columns=3)"
+}
 
 
 def cell_of_figure(notebook, heading: str, number: int) -> tuple[int, int]:
@@ -80,34 +108,127 @@ def needed(notebook, last: int) -> list[str]:
 
 def enlarge(figure) -> None:
     """Give a figure the size of a slide, large letters, thick lines and points, and legends that hide nothing."""
-    from matplotlib.collections import LineCollection, PathCollection
-    from matplotlib.lines import Line2D
     from matplotlib.text import Annotation, Text
 
     width, height = figure.get_size_inches()
     # A single panel that is nearly square compares its two axes, and stays so.
     square = len(figure.axes) == 1 and width < 1.3 * height
     figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
+    pictures = all(axes.images or not axes.axison for axes in figure.axes if axes.get_subplotspec())
+    if pictures:
+        leave_out_repeated_titles(figure)
+    elif figure.get_layout_engine():
+        figure.get_layout_engine().set(w_pad=BETWEEN)
     for text in figure.findobj(Text):
-        text.set_fontsize(max(text.get_fontsize(), LABELS if isinstance(text, Annotation) else LETTERS))
+        least = LABELS if isinstance(text, Annotation) else NUMBERS if text.get_bbox_patch() else LETTERS
+        text.set_fontsize(max(text.get_fontsize(), least))
+    thicken(figure)
+    if pictures:
+        close_gaps(figure)
+    # A text that takes no part in the layout has room beside it.
+    texts = [(axes, text) for axes in figure.axes for text in axes.texts if text.get_in_layout()]
+    for _, text in texts:
+        text.set_in_layout(False)  # else axes become narrow where their texts are long
+    figure.draw_without_rendering()
+    for axes, text in texts:
+        wrap(text, room(text, axes))
+        text.set_in_layout(True)
+    for axes in figure.axes if len(figure.axes) > 1 else ():
+        wrap(axes.xaxis.label, axes.bbox.width)
+        thin_out(axes.xaxis)
+    if pictures:
+        close_gaps(figure)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        hide_crowded([text for text in axes.texts if isinstance(text, Annotation)], axes)
+        if axes.get_legend() and hidden(axes.get_legend(), axes):
+            move(axes.get_legend(), figure)
+
+
+def thicken(figure) -> None:
+    """Give a figure thick lines and points."""
+    from matplotlib.collections import LineCollection, PathCollection
+    from matplotlib.lines import Line2D
+
     for line in figure.findobj(Line2D):
         line.set(linewidth=THICKER * line.get_linewidth(), markersize=THICKER**0.5 * line.get_markersize())
     for bars in figure.findobj(LineCollection):
         bars.set_linewidth([THICKER * width for width in bars.get_linewidth()])
     for points in figure.findobj(PathCollection):
         points.set_sizes(THICKER * points.get_sizes())
-    texts = [(axes, text) for axes in figure.axes for text in axes.texts]
-    for _, text in texts:
-        text.set_in_layout(False)  # else axes become narrow where their texts are long
-    figure.draw_without_rendering()
-    for axes, text in texts:
-        wrap(text, axes.bbox.width)
-        text.set_in_layout(True)
-    figure.draw_without_rendering()
+
+
+def say(figure) -> None:
+    """Call things by words that an audience knows, where the notebook's figure has the library's names."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        for pattern, words in WORDS.items():
+            if found := re.fullmatch(pattern, text.get_text()):
+                text.set_text(words(found) if callable(words) else found.expand(words))
+                break
+
+
+def leave_out_repeated_titles(figure) -> None:
+    """Take the titles off a row of pictures that has the same as the row above it."""
+    rows: dict[int, list] = {}
     for axes in figure.axes:
-        hide_crowded([text for text in axes.texts if isinstance(text, Annotation)])
-        if axes.get_legend() and hidden(axes.get_legend(), axes):
-            move(axes.get_legend(), figure)
+        if place := axes.get_subplotspec():
+            rows.setdefault(place.rowspan.start, []).append(axes)
+    titles = [[axes.get_title() for axes in rows[row]] for row in sorted(rows)]
+    for row, above, own in zip(sorted(rows)[1:], titles, titles[1:], strict=False):
+        if any(own) and own == above:
+            for axes in rows[row]:
+                axes.set_title("", loc="center")
+
+
+def close_gaps(figure) -> None:
+    """Give the columns of a figure the shapes of the pictures in them, and the figure no more room than they fill."""
+    places = {axes: axes.get_subplotspec() for axes in figure.axes if axes.get_subplotspec()}
+    shown = {axes: place for axes, place in places.items() if axes.images}
+    grid = next(iter(places.values())).get_gridspec()
+    shapes: list[list[float]] = [[] for _ in range(grid.ncols)]
+    for axes, place in shown.items():
+        high, wide = axes.images[0].get_array().shape[:2]
+        shapes[place.colspan.start].append(wide / high)
+    grid.set_width_ratios([max(shape, default=1) for shape in shapes])
+    if len({place.rowspan.start for place in shown.values()}) < grid.nrows:  # below pictures are names, two lines each
+        grid.set_height_ratios([1] * grid.nrows)
+    for _ in range(3):
+        figure.draw_without_rendering()
+        size, free = figure.get_size_inches(), []
+        for axes in shown:
+            cell, picture = axes.get_position(original=True), axes.get_position()
+            free.append([(cell.width - picture.width) / cell.width, (cell.height - picture.height) / cell.height])
+        free = np.median(free, axis=0).clip(0, 0.9)
+        cells = [axes.get_position(original=True) for axes in shown]
+        filled = np.array([grid.ncols * np.median([cell.width for cell in cells]),
+                           grid.nrows * np.median([cell.height for cell in cells])])  # fmt: skip
+        figure.set_size_inches(size * (1 - free * filled.clip(0, 1)))
+
+
+def room(text, axes) -> float:
+    """How wide a text may be: up to the end of its axes, or as wide as they are if it stands beside them."""
+    x = text.get_transform().transform((text.get_position()[0], 0))[0] if text.get_transform() else axes.bbox.x0
+    left, right = x - axes.bbox.x0, axes.bbox.x1 - x
+    if left < 0 or right < 0:
+        return axes.bbox.width
+    return {"left": right, "right": left, "center": 2 * min(left, right)}[text.get_ha()]
+
+
+def thin_out(axis) -> None:
+    """Fewer ticks on a horizontal axis whose numbers stand close together."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = axis.get_major_locator()
+    for most in (6, 5, 4, 3) if isinstance(locator, MaxNLocator) else ():
+        axis.axes.figure.draw_without_rendering()
+        boxes = sorted((label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()),
+                       key=lambda box: box.x0)  # fmt: skip
+        letter = axis.axes.figure.dpi * LETTERS / 72
+        if all(box.x1 + letter <= other.x0 for box, other in pairwise(boxes)):
+            return
+        locator.set_params(nbins=most)
 
 
 def wrap(text, width: float) -> None:
@@ -119,13 +240,25 @@ def wrap(text, width: float) -> None:
         text.set_text(textwrap.fill(broken, letters, break_long_words=False))
 
 
-def hide_crowded(labels: list) -> None:
-    """Leave out each label of a point that would lie on one before it."""
+def hide_crowded(labels: list, axes=None) -> None:
+    """Move each label of a point that lies on one before it or leaves its axes; leave out what has no room."""
     kept = []
     for label in labels:
-        box = label.get_window_extent().padded(2, -3)  # a word needs room beside it, a line little above
-        label.set_visible(not any(box.overlaps(other) for other in kept))
-        kept += [box] if label.get_visible() else []
+        x, y = label.get_position()
+        across, up = {"left": "right", "right": "left"}, {"baseline": "top", "bottom": "top", "top": "bottom"}
+        sides = [(x, y, label.get_ha(), label.get_va())]
+        if axes and label.anncoords == "offset points":
+            other = (across.get(sides[0][2], sides[0][2]), up.get(sides[0][3], sides[0][3]))
+            sides += [(x, -y, sides[0][2], other[1]), (-x, y, other[0], sides[0][3]), (-x, -y, *other)]
+        for x, y, ha, va in sides:
+            label.set(position=(x, y), ha=ha, va=va)
+            box = label.get_window_extent().padded(2, -1)  # a word needs room beside it, a line little above
+            inside = not axes or sides[1:] == [] or box.x1 <= axes.bbox.x1
+            free = inside and not any(box.overlaps(other) for other in kept)
+            if free:
+                break
+        label.set_visible(free)
+        kept += [box] if free else []
 
 
 def hidden(legend, axes) -> int:
@@ -178,7 +311,11 @@ def draw(notebook, heading: str, number: int, target: Path) -> None:
         plt.close("all")
         with mock.patch.object(plt, "close"):  # by cells that show their figure in another way
             exec(compile(last, heading, "exec"), space)
+        if target.stem in INSTEAD:
+            which = 1 + len(plt.get_fignums())
+            exec(compile(INSTEAD[target.stem], heading, "exec"), space)
     figure, picture = plt.figure(plt.get_fignums()[which - 1]), io.BytesIO()
+    say(figure)
     enlarge(figure)
     figure.savefig(picture, dpi=DPI, bbox_inches="tight")
     plt.close("all")
