@@ -12,15 +12,19 @@ or from another notebook after `@notebook deeper/table_1`:
     @table, @output, @code      a table, printed text, a code cell: by number, or by some text in it
     @table error | columns crops, error | rows 1, 144       a table, cut to some columns and rows
     @line R*        of a printed text, the lines with some text in them
-    @answer         the sentence in which the notebook answers its question
+    @answer         the sentence in which the notebook answers its question; where that is long, the outline has at
+                    most three points instead, in a quotation of its own (`> - `)
 
-What follows a paragraph that begins with `*Predict:*` is shown at one more press of the key that turns the page.
-`Notes:` begins what only the speaker sees, in a window of their own (key N). A deck is one HTML file that needs nothing
-else.
+Printed text and tables are put into words: no Python brackets, no names of code (see NAMES), nothing of what the
+reader predicted. `columns`, `rows` and what @line looks for are as the notebook has them. What follows a paragraph
+that begins with `*Predict:*` is shown at one more press of the key that turns the page. `Notes:` begins what only the
+speaker sees, in a window of their own (key N). A deck is one HTML file that needs nothing else.
 """
 
 import argparse
+import ast
 import base64
+import contextlib
 import hashlib
 import html
 import re
@@ -47,6 +51,39 @@ OUTLINES, NOTEBOOKS, BUILD = ROOT / "docs" / "slides", ROOT / "notebooks", ROOT 
 HEADING = re.compile(r"^## (.+?) \{(\d+(?:\.\d+)?)\}$", re.MULTILINE)
 TEMPLATE = OUTLINES / "deck.html"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+# What names of code are called before an audience, in tables and in printed text.
+NAMES = {
+    "params": "parameters",
+    "macs": "MACs",
+    "ops": "operations",
+    "one": "1×1",
+    "three_reduce": "3×3 reduction",
+    "three": "3×3",
+    "five_reduce": "5×5 reduction",
+    "five": "5×5",
+    "pool_proj": "pool projection",
+    "patch_size": "kernel",
+    "output_height": "height",
+    "output_channels": "channels out",
+    "top1_error_percent": "top-1 error (%)",
+    "top5_error_percent": "top-5 error (%)",
+    "images/s": "images per second",
+    "googlenet": "GoogLeNet",
+    "alexnet-2012": "AlexNet",
+    "vgg11": "VGG-11",
+    "vgg13": "VGG-13",
+    "vgg16": "VGG-16",
+    "vgg19": "VGG-19",
+    "inception-v2": "Inception-v2",
+    "inception-v3": "Inception-v3",
+    "inception-v4": "Inception-v4",
+    "nasnet-a": "NASNet-A",
+    "tiny-imagenet-96": "Tiny ImageNet, 96 pixels",
+    "tiny-imagenet-224": "Tiny ImageNet, 224 pixels",
+}
+LEFT = ' class="words"'
+PLAIN = {"params", "macs", "ops", "one", "three", "five"}  # those that printed text may have in another sense
 
 
 @dataclass
@@ -142,6 +179,93 @@ def markdown(text: str) -> str:
     return re.sub(r"⟦(\d+)⟧", lambda found: formulas[int(found[1])], text)
 
 
+def unpredicted(text: str) -> str:
+    """Printed text without what the reader predicted. Empty if that is all it says."""
+    lines = []
+    for line in text.splitlines():
+        line = re.sub(r"(;|,| -)? you said .*", "", line.replace(", as you said", ""))
+        if line.startswith(("You said ", "you said ")):  # then comes what is so, or nothing
+            guess = re.match(r".{9}('[^']*'[;.:] |[^']*?[;.] |[^']*?: )", line)
+            line = line[guess.end() :] if guess else ""
+            line = line[:1].upper() + line[1:]
+        if line.strip():
+            lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def said(value) -> str:
+    """A list, tuple or dictionary as one would read it out: 1×1 27, 3×3 43, 5×5 59."""
+    if isinstance(value, dict):
+        short = all(isinstance(key, str) and not isinstance(item, list | tuple | dict) for key, item in value.items())
+        items = [f"{called(str(key))}{' ' if short else ': '}{said(item)}" for key, item in value.items()]
+        return (", " if short else "; ").join(items)
+    if isinstance(value, list | tuple | set):
+        return ", ".join(said(item) for item in value)
+    return called(str(value))
+
+
+def unbracketed(text: str) -> str:
+    """Printed text with the lists and dictionaries of Python in it put into words; whatever else has brackets stays."""
+    done, at = "", 0
+    for opened in re.finditer(r"(?<![\w\])'\"])[\[{]", text):
+        start = opened.start()
+        for closed in re.finditer(r"[\]}]", text[start:]) if start >= at else ():
+            with contextlib.suppress(ValueError, SyntaxError):
+                value = said(ast.literal_eval(text[start : start + closed.end()]))
+                done, at = done + text[at:start] + value, start + closed.end()
+                break
+    return done + text[at:]
+
+
+def called(name: str) -> str:
+    """What a name of code, alone or in a text, is called before an audience."""
+    if name in NAMES:
+        return NAMES[name]
+    coded = "|".join(map(re.escape, sorted(NAMES.keys() - PLAIN, key=len, reverse=True)))
+    name = re.sub(rf"(?<![\w.-])({coded})(?![\w-])", lambda found: NAMES[found[1]], name)
+    return re.sub(r"\binception_(\d[a-e])", r"\1", name)
+
+
+def typeset(text: str) -> str:
+    """Text with minus signs before numbers that are negative, and numbers that stay with their per cent."""
+    text = re.sub(r"(?<![\w.,)–−-])-(?=\d)", "−", text)
+    return re.sub(r"(?<=\d) (?=%)", "\u00a0", re.sub(r"(?<=\d) - (?=\d)", " − ", text))
+
+
+def printed(text: str) -> str:
+    """The HTML of printed text: a table where it stands in columns, else sentences, which may break."""
+    text = unpredicted(text)
+    if not text:
+        raise ValueError("it prints nothing but what was predicted")
+    if re.search(r"^\s*(def|class) ", text, re.MULTILINE):  # code that prints itself
+        return f"<pre><code>{html.escape(text)}</code></pre>"
+    blocks, before = [], 0
+    for line in typeset(called(unbracketed(text))).splitlines():
+        cells = re.split(r" {2,}", line.strip())
+        if len(cells) != before:
+            blocks.append([])
+        blocks[-1].append(cells)
+        before = len(cells)
+    return "\n".join(in_columns(block) if len(block[0]) > 1 else in_sentences(block) for block in blocks)
+
+
+def in_columns(rows: list[list[str]]) -> str:
+    """A table of what was printed in columns, words at the left."""
+    words = [sum(text[:1].isalpha() for text in column) > len(column) / 2 for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *others in rows:
+        cells = [f"<th{LEFT}>{html.escape(first)}</th>"]
+        for left, text in zip(words[1:], others, strict=True):
+            cells.append(f"<td{LEFT if left else ''}>{html.escape(text)}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<div class="table"><table><tbody>{"".join(lines)}</tbody></table></div>'
+
+
+def in_sentences(lines: list[list[str]]) -> str:
+    """Printed lines, each of which may break."""
+    return f'<pre class="said">{"".join(f"<span>{html.escape(line)}</span>" for (line,) in lines)}</pre>'
+
+
 def cut(table: str, *cuts: str) -> str:
     """A table of a notebook as a slide has it: some of its columns and rows, and no rows that only count.
 
@@ -167,9 +291,21 @@ def cut(table: str, *cuts: str) -> str:
     if rows == [str(number) for number in range(len(rows))]:
         for row in [first, *body]:
             row.remove(row[0])
-    for cell in first:
-        cell.text = (cell.text or "").replace("_", " ")
+    for place, cell in enumerate(first):
+        put_into_words(cell, [row[place] for row in body])
     return f'<div class="table">{ET.tostring(root, encoding="unicode", method="html")}</div>'
+
+
+def put_into_words(head, below: list) -> None:
+    """Write the head and the cells of a column of a table as an audience reads them, words at the left."""
+    first = bool(below) and below[0].tag == "th"
+    for cell in [head, *below]:
+        text = (cell.text or "").strip()
+        cell.text = called(text).replace("_", " ") if cell is head or first else typeset(text)
+    texts = [cell.text for cell in below if cell.text]
+    if first or sum(text[0].isalpha() for text in texts) > len(texts) / 2:
+        for cell in [head, *below]:
+            cell.set("class", "words")
 
 
 def take(kind: str, wanted: str, section: Section, notebook) -> str:
@@ -189,9 +325,9 @@ def take(kind: str, wanted: str, section: Section, notebook) -> str:
         raise ValueError(f"no {kind} {wanted}")
     if kind == "table":
         return cut(things[0], *cuts) if "<table" in things[0] else things[0]  # a drawing may come as HTML too
-    if kind == "line":
+    if kind in ("line", "output"):
         lines = html.unescape(things[0]).removeprefix("<pre>").removesuffix("</pre>").splitlines()
-        return f"<pre>{html.escape(chr(10).join(line for line in lines if wanted in line))}</pre>"
+        return printed("\n".join(line for line in lines if kind == "output" or wanted in line))
     return f"<pre><code>{html.escape(things[0])}</code></pre>" if kind == "code" else things[0]
 
 

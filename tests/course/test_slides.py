@@ -246,6 +246,53 @@ def test_tables_are_cut_to_what_a_slide_says():
     assert cells(script.cut(counted)) == ["top 5", "MACs", "1", "2\xa0M", "3", "4"]
 
 
+def test_names_of_code_are_put_into_words_in_tables_and_words_are_on_the_left():
+    table = TABLE.replace("top_5", "top5_error_percent").replace(">a<", ">inception_3a<").replace(">3<", ">-3<")
+    shown = script.cut(table.replace("2&nbsp;M", "yes").replace("<td>4</td>", "<td>no</td>"), "columns MACs")
+    assert shown.count('class="words"') == 6 and "3a" in shown and "inception" not in shown
+    shown = script.cut(table)
+    assert "top-5 error (%)" in shown and "−3" in shown and shown.count('class="words"') == 3  # the first column
+
+
+@pytest.mark.parametrize(
+    "printed, shown",
+    [
+        ("ratio 1.52; you said 10", "ratio 1.52"),
+        ("clear for: none of them - you said ['LRN']", "clear for: none of them"),
+        ("You said 2 times; it is 6.32.", "It is 6.32."),
+        ("You said 10 to 40. None of 96 missed.", "None of 96 missed."),
+        ("You said 10 times: 405 times", "405 times"),
+        ("you said 'rise': 62.5 in 3a", "62.5 in 3a"),
+        ("You said 'half' for 3×3.\nyou said 'a', which is 'b: 1'\nand 7", "and 7"),
+        ("pools alone, as you said: 16", "pools alone: 16"),
+        ("{'1×1': 27, '3×3': 43}", "1×1 27, 3×3 43"),
+        ("found: {12: [10, 12], 24: [20]}; 3 of 4", "found: 12: 10, 12; 24: 20; 3 of 4"),
+        ("in ['aux1', 'aux2'], x[0], [0.4 0.6]", "in aux1, aux2, x[0], [0.4 0.6]"),
+        ("late, in inception_5a of googlenet; vgg11_bn", "late, in 5a of GoogLeNet; vgg11_bn"),
+        ("from -2.0 to 1-2, 3 - 2 = 1 (-1), 5 %", "from −2.0 to 1-2, 3 − 2 = 1 (−1), 5\xa0%"),
+    ],
+)
+def test_printed_text_is_put_into_words_without_what_the_reader_predicted(printed, shown):
+    assert re.sub("<[^>]*>", "", script.printed(printed)) == shown
+
+
+def test_printed_columns_become_a_table_code_keeps_its_spaces_and_a_prediction_alone_is_refused():
+    shown = script.printed("vgg16      13  yes\ninception_3a  57  no\nmost in [3]")
+    assert re.findall(r"<t([hd])( class=.words.)?>([^<]*)", shown) == [
+        *[("h", ' class="words"', "VGG-16"), ("d", "", "13"), ("d", ' class="words"', "yes")],
+        *[("h", ' class="words"', "3a"), ("d", "", "57"), ("d", ' class="words"', "no")],
+    ]
+    assert shown.endswith('<pre class="said"><span>most in 3</span></pre>')
+    assert script.printed("def f(x):\n    return x[0] - 1") == "<pre><code>def f(x):\n    return x[0] - 1</code></pre>"
+    with pytest.raises(ValueError, match="nothing but what was predicted"):
+        script.printed("you said yes")
+
+
+def test_no_slide_shows_what_a_reader_predicted(notebook):
+    _, slides = script.read(script.OUTLINES / f"{notebook.stem}.md", nbformat.read(notebook, as_version=4))
+    assert not [heading for heading, _, body, _ in slides if re.search("you said", body, re.IGNORECASE)]
+
+
 @pytest.fixture(scope="module")
 def decks(tmp_path_factory):
     place = tmp_path_factory.mktemp("decks")
@@ -313,7 +360,8 @@ MISFITS = """() => {
   const small = things.filter((e) => parseFloat(getComputedStyle(e).fontSize) < 17 && e.textContent.trim()
     && !e.closest("math"));
   const below = slide.scrollHeight > innerHeight ? [`${slide.scrollHeight} pixels high`] : [];
-  const figures = [...slide.querySelectorAll("img")].filter((e) => box(e).height < 0.4 * innerHeight);
+  const figures = [...slide.querySelectorAll("img")]
+    .filter((e) => e.checkVisibility() && box(e).height < 0.4 * innerHeight);
   below.push(...figures.map((e) => `a figure of ${box(e).height} pixels`));
   return [...wide.map((e) => `wide: ${name(e)}`), ...small.map((e) => `small: ${name(e)}`), ...below];
 }"""
@@ -325,8 +373,9 @@ def test_every_slide_fits_on_a_projector(browser, decks):
     for path in decks:
         page.goto(f"file://{path}")
         for i in range(page.evaluate("slides.length")):
-            page.evaluate(f"show({i})")
-            if found := page.evaluate(MISFITS):
-                misfits[f"{path.stem}, slide {i + 1}"] = found
+            for waits in ("true", "false"):
+                page.evaluate(f"show({i}, {waits})")
+                if found := page.evaluate(MISFITS):
+                    misfits[f"{path.stem}, slide {i + 1}"] = found
     page.close()
     assert misfits == {}
