@@ -45,6 +45,8 @@ WORDS = {
     r"googlenet, (\d+ to \d+)": r"published GoogLeNet, filters \1",
     r"tiny-imagenet-96, (\d+ to \d+)": r"this run, filters \1",
     r"tiny-imagenet-96, training": "training",
+    r"alexnet": "AlexNet (others' weights)",
+    r"alexnet-2012": "AlexNet, ten crops",
     r"shapes-laptop": "a small network, trained on drawn shapes",
     r"linear": "new classifier alone",
     r"from Tiny ImageNet": "fine-tuned, from this run",
@@ -114,7 +116,8 @@ def enlarge(figure) -> None:
     # A single panel that is nearly square compares its two axes, and stays so.
     square = len(figure.axes) == 1 and width < 1.3 * height
     figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
-    pictures = all(axes.images or not axes.axison for axes in figure.axes if axes.get_subplotspec())
+    panels = [axes for axes in figure.axes if axes.get_subplotspec()]
+    pictures = any(axes.images for axes in panels) and all(axes.images or not axes.axison for axes in panels)
     if pictures:
         leave_out_repeated_titles(figure)
     elif figure.get_layout_engine():
@@ -167,6 +170,8 @@ def say(figure) -> None:
             if found := re.fullmatch(pattern, text.get_text()):
                 text.set_text(words(found) if callable(words) else found.expand(words))
                 break
+        else:
+            text.set_text(build_slides.NAMES.get(text.get_text(), text.get_text()))
 
 
 def leave_out_repeated_titles(figure) -> None:
