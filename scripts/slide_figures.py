@@ -254,11 +254,11 @@ def hide_crowded(labels: list, axes=None) -> None:
         sides = [(x, y, label.get_ha(), label.get_va())]
         if axes and label.anncoords == "offset points":
             other = (across.get(sides[0][2], sides[0][2]), up.get(sides[0][3], sides[0][3]))
-            sides += [(x, -y, sides[0][2], other[1]), (-x, y, other[0], sides[0][3]), (-x, -y, *other)]
+            sides += [(-x, -y, *other), (x, -y, sides[0][2], other[1]), (-x, y, other[0], sides[0][3])]
         for x, y, ha, va in sides:
             label.set(position=(x, y), ha=ha, va=va)
             box = label.get_window_extent().padded(2, -1)  # a word needs room beside it, a line little above
-            inside = not axes or sides[1:] == [] or box.x1 <= axes.bbox.x1
+            inside = len(sides) == 1 or (box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0)
             free = inside and not any(box.overlaps(other) for other in kept)
             if free:
                 break
