@@ -10,7 +10,9 @@ or from another notebook after `@notebook deeper/table_1`:
     @figure 2       the second picture of the section (the first if no number is given)
     @draw 2         the same as scripts/slide_figures.py drew it for a slide, if cell and picture are still the same
     @table, @output, @code      a table, printed text, a code cell: by number, or by some text in it
-    @table error | columns crops, error | rows 1, 144       a table, cut to some columns and rows
+    @table error | columns crops, error | rows 1, ..., 144  a table, cut to some columns and rows; what is left out
+                    between rows may be marked
+    @output 1×1 | heads path, pixels        what was printed in columns, with heads
     @line R*        of a printed text, the lines with some text in them
     @answer         the sentence in which the notebook answers its question; where that is long, the outline has at
                     most three points instead, in a quotation of its own (`> - `)
@@ -69,6 +71,12 @@ NAMES = {
     "top1_error_percent": "top-1 error (%)",
     "top5_error_percent": "top-5 error (%)",
     "images/s": "images per second",
+    "MACs / 3a": "MACs, times those of 3a",
+    "receptive_field": "sees (pixels)",
+    "≈↓": "yes",
+    "✗": "no",
+    "True": "yes",
+    "False": "no",
     "googlenet": "GoogLeNet",
     "alexnet-2012": "AlexNet",
     "vgg11": "VGG-11",
@@ -83,7 +91,18 @@ NAMES = {
     "tiny-imagenet-224": "Tiny ImageNet, 224 pixels",
 }
 LEFT = ' class="words"'
-PLAIN = {"params", "macs", "ops", "one", "three", "five"}  # those that printed text may have in another sense
+PLAIN = {
+    "params",
+    "macs",
+    "ops",
+    "one",
+    "three",
+    "five",
+    "True",
+    "False",
+    "≈↓",
+    "✗",
+}  # those that printed text may have in another sense
 
 
 @dataclass
@@ -229,36 +248,48 @@ def called(name: str) -> str:
 def typeset(text: str) -> str:
     """Text with minus signs before numbers that are negative, and numbers that stay with their per cent."""
     text = re.sub(r"(?<![\w.,)–−-])-(?=\d)", "−", text)
+    text = re.sub(r"(?<=: )(True|False)$", lambda found: NAMES[found[1]], text, flags=re.MULTILINE).replace("->", "→")
     return re.sub(r"(?<=\d) (?=%)", "\u00a0", re.sub(r"(?<=\d) - (?=\d)", " − ", text))
 
 
-def printed(text: str) -> str:
-    """The HTML of printed text: a table where it stands in columns, else sentences, which may break."""
+def printed(text: str, heads: str = "") -> str:
+    """The HTML of printed text: a table where it stands in columns, else sentences, which may break.
+
+    heads: of the columns, with commas between them.
+    """
     text = unpredicted(text)
     if not text:
         raise ValueError("it prints nothing but what was predicted")
     if re.search(r"^\s*(def|class) ", text, re.MULTILINE):  # code that prints itself
         return f"<pre><code>{html.escape(text)}</code></pre>"
+    lines = typeset(called(unbracketed(text))).splitlines()
+    second = max(({found.end() for line in lines if (found := re.match(r"\S+ {2,}", line))}), default=0)
     blocks, before = [], 0
-    for line in typeset(called(unbracketed(text))).splitlines():
-        cells = re.split(r" {2,}", line.strip())
+    for line in lines:
+        # A word that is as long as its column has but one space behind it.
+        fills = second and re.fullmatch(rf"\S{{{second - 1}}} \S.*", line)
+        cells = [line[: second - 1], line[second:]] if fills else re.split(r" {2,}", line.strip())
         if len(cells) != before:
             blocks.append([])
         blocks[-1].append(cells)
         before = len(cells)
-    return "\n".join(in_columns(block) if len(block[0]) > 1 else in_sentences(block) for block in blocks)
+    if heads and len(blocks) > 1:
+        raise ValueError(f"heads {heads}: not all that is printed stands in columns")
+    return "\n".join(in_columns(block, heads) if len(block[0]) > 1 else in_sentences(block) for block in blocks)
 
 
-def in_columns(rows: list[list[str]]) -> str:
+def in_columns(rows: list[list[str]], heads: str = "") -> str:
     """A table of what was printed in columns, words at the left."""
     words = [sum(text[:1].isalpha() for text in column) > len(column) / 2 for column in zip(*rows, strict=True)]
-    lines = []
-    for first, *others in rows:
-        cells = [f"<th{LEFT}>{html.escape(first)}</th>"]
-        for left, text in zip(words[1:], others, strict=True):
-            cells.append(f"<td{LEFT if left else ''}>{html.escape(text)}</td>")
-        lines.append(f"<tr>{''.join(cells)}</tr>")
-    return f'<div class="table"><table><tbody>{"".join(lines)}</tbody></table></div>'
+    words[0] = True
+    lines = [("th", [head.strip() for head in heads.split(",")])] if heads else []
+    table = ""
+    for tag, cells in [*lines, *(("td", row) for row in rows)]:
+        kinds = ["th", *[tag] * (len(cells) - 1)]
+        parts = zip(kinds, words, cells, strict=True)
+        row = "".join(f"<{kind}{LEFT if left else ''}>{html.escape(text)}</{kind}>" for kind, left, text in parts)
+        table += f"<tr>{row}</tr>"
+    return f'<div class="table"><table><tbody>{table}</tbody></table></div>'
 
 
 def in_sentences(lines: list[list[str]]) -> str:
@@ -282,12 +313,17 @@ def cut(table: str, *cuts: str) -> str:
     for what, _, wanted in (cut.strip().partition(" ") for cut in cuts):
         there = rows if what == "rows" else [cell.text or "" for cell in first][1:]
         names = [name.strip() for name in wanted.split(",")]
+        marked = [names[place - 1] for place, name in enumerate(names) if place and name == "..."]
+        names = [name for name in names if name != "..."]
         if what not in ("rows", "columns") or not set(names) <= set(there):
             raise ValueError(f"{what} {wanted}: a table may be cut to columns and rows; of {what} it has {there}")
         gone = [place for place, name in enumerate(there) if name not in names]
         for row in [body] if what == "rows" else [first, *body]:
             for place in reversed(gone):
                 row.remove(row[place + (what == "columns")])
+        for name in marked if what == "rows" else ():
+            place = next(place for place, row in enumerate(body) if row[0].text == name)
+            body.insert(place + 1, ET.fromstring(f"<tr><th>⋮</th>{'<td>⋮</td>' * (len(first) - 1)}</tr>"))
     if rows == [str(number) for number in range(len(rows))]:
         for row in [first, *body]:
             row.remove(row[0])
@@ -301,8 +337,11 @@ def put_into_words(head, below: list) -> None:
     first = bool(below) and below[0].tag == "th"
     for cell in [head, *below]:
         text = (cell.text or "").strip()
-        cell.text = called(text).replace("_", " ") if cell is head or first else typeset(text)
-    texts = [cell.text for cell in below if cell.text]
+        cell.text = called(text).replace("_", " ") if cell is head or first else typeset(NAMES.get(text, text))
+    if any(re.fullmatch(r"\d{5,}", cell.text) for cell in below):  # years and small numbers stay as they are
+        for cell in below:
+            cell.text = f"{int(cell.text):,}" if cell.text.isdecimal() else cell.text
+    texts = [cell.text for cell in below if cell.text.strip("⋮")]
     if first or sum(text[0].isalpha() for text in texts) > len(texts) / 2:
         for cell in [head, *below]:
             cell.set("class", "words")
@@ -327,7 +366,8 @@ def take(kind: str, wanted: str, section: Section, notebook) -> str:
         return cut(things[0], *cuts) if "<table" in things[0] else things[0]  # a drawing may come as HTML too
     if kind in ("line", "output"):
         lines = html.unescape(things[0]).removeprefix("<pre>").removesuffix("</pre>").splitlines()
-        return printed("\n".join(line for line in lines if kind == "output" or wanted in line))
+        heads = "".join(cuts).strip().removeprefix("heads ")
+        return printed("\n".join(line for line in lines if kind == "output" or wanted in line), heads)
     return f"<pre><code>{html.escape(things[0])}</code></pre>" if kind == "code" else things[0]
 
 
@@ -341,7 +381,7 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
     _, *parts = HEADING.split(text)
     for heading, minutes, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         body, _, notes = body.partition("\nNotes:")
-        origin, source, written, waiting = heading, found, [], []
+        origin, source, stem, written, waiting = heading, found, outline.stem, [], []
         for line in [*body.strip().splitlines(), "@"]:
             if not line.startswith("@"):
                 waiting.append(line)
@@ -352,7 +392,7 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
             if kind == "from":
                 origin = wanted
             elif kind == "notebook":
-                source = sections(nbformat.read(NOTEBOOKS / f"{wanted}.ipynb", as_version=4))
+                stem, source = wanted, sections(nbformat.read(NOTEBOOKS / f"{wanted}.ipynb", as_version=4))
             elif kind:
                 section = source.get(origin, Section())
                 try:
@@ -361,7 +401,7 @@ def read(outline: Path, notebook) -> tuple[str, list[tuple[str, float, str, str]
                     raise ValueError(f"{outline.name}, slide {heading!r}, section {origin!r}: {error}") from error
                 if kind == "draw":
                     number = int(wanted or 1)
-                    shown = drawn_large(shown, drawn(outline.stem, origin, number), section.cells[number - 1])
+                    shown = drawn_large(shown, drawn(stem, origin, number), section.cells[number - 1])
                 written.append(shown)
         html_of_slide = "\n".join(written).replace("<p><em>Predict:", '<p class="predict"><em>Predict:')
         slides.append((heading, float(minutes), html_of_slide, markdown(notes.strip())))

@@ -116,12 +116,14 @@ def enlarge(figure) -> None:
     # A single panel that is nearly square compares its two axes, and stays so.
     square = len(figure.axes) == 1 and width < 1.3 * height
     figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
+    put_into_words(figure)
     panels = [axes for axes in figure.axes if axes.get_subplotspec()]
     pictures = any(axes.images for axes in panels) and all(axes.images or not axes.axison for axes in panels)
     if pictures:
         leave_out_repeated_titles(figure)
     elif figure.get_layout_engine():
         figure.get_layout_engine().set(w_pad=BETWEEN)
+    sizes = {text: text.get_fontsize() for text in figure.findobj(Text)}
     for text in figure.findobj(Text):
         least = LABELS if isinstance(text, Annotation) else NUMBERS if text.get_bbox_patch() else LETTERS
         text.set_fontsize(max(text.get_fontsize(), least))
@@ -130,6 +132,7 @@ def enlarge(figure) -> None:
         close_gaps(figure)
     # A text that takes no part in the layout has room beside it.
     texts = [(axes, text) for axes in figure.axes for text in axes.texts if text.get_in_layout()]
+    written = {text: (text.get_text(), sizes[text]) for _, text in texts}
     for _, text in texts:
         text.set_in_layout(False)  # else axes become narrow where their texts are long
     figure.draw_without_rendering()
@@ -143,9 +146,23 @@ def enlarge(figure) -> None:
         close_gaps(figure)
     figure.draw_without_rendering()
     for axes in figure.axes:
-        hide_crowded([text for text in axes.texts if isinstance(text, Annotation)], axes)
-        if axes.get_legend() and hidden(axes.get_legend(), axes):
-            move(axes.get_legend(), figure)
+        arrange(axes, written, square)
+
+
+def arrange(axes, written: dict, square: bool) -> None:
+    """Put the texts, the names of points and the legend of some axes where they hide nothing."""
+    from matplotlib.text import Annotation
+
+    if not axes.images:
+        loosen([text for text in axes.texts if text in written and not isinstance(text, Annotation)], written, axes)
+    name_points([text for text in axes.texts if isinstance(text, Annotation)], axes)
+    if legend := axes.get_legend():
+        frame(legend, axes)
+        if square:
+            legend.set_loc("center left")
+            legend.set_bbox_to_anchor((1.02, 0.5), axes.transAxes)
+        elif hidden(legend, axes):
+            move(legend, axes.figure)
 
 
 def thicken(figure) -> None:
@@ -170,8 +187,6 @@ def say(figure) -> None:
             if found := re.fullmatch(pattern, text.get_text()):
                 text.set_text(words(found) if callable(words) else found.expand(words))
                 break
-        else:
-            text.set_text(build_slides.NAMES.get(text.get_text(), text.get_text()))
 
 
 def leave_out_repeated_titles(figure) -> None:
@@ -236,6 +251,51 @@ def thin_out(axis) -> None:
         locator.set_params(nbins=most)
 
 
+def put_into_words(figure) -> None:
+    """Call by its name for an audience what a figure calls by its name in code."""
+    from matplotlib.text import Text
+
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            if (renamed := [build_slides.called(label) for label in labels]) != labels:
+                axis.set_ticks(axis.get_ticklocs(), renamed)
+    for text in figure.findobj(Text):
+        text.set_text(build_slides.called(text.get_text()))
+
+
+def loosen(texts: list, written: dict, axes) -> None:
+    """Make texts smaller, in one line as they were written, where large ones would lie on one another."""
+
+    def crowded():
+        boxes = [text.get_window_extent() for text in texts]
+        return any(one.overlaps(other) for place, one in enumerate(boxes) for other in boxes[:place])
+
+    if not crowded():
+        return
+    for text in texts:
+        text.set_text(build_slides.called(written[text][0]))
+    for size in range(LETTERS, 7, -1):
+        for text in texts:
+            text.set_fontsize(max(size, written[text][1]))
+        if not crowded() and all(text.get_window_extent().width <= axes.bbox.width for text in texts):
+            return
+
+
+def frame(legend, axes) -> None:
+    """Give a legend a frame where its points could be taken for data, and the order in which bars are stacked."""
+    from matplotlib.collections import PathCollection
+    from matplotlib.container import BarContainer
+
+    if any(isinstance(drawn, PathCollection) for drawn in axes.collections):
+        legend.set_frame_on(True)
+    bars = [drawn for drawn in axes.containers if isinstance(drawn, BarContainer)]
+    if len(bars) > 1 and all(bar[0].get_y() > 0 for bar in bars[1:]):
+        handles, labels = axes.get_legend_handles_labels()
+        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5))
+
+
 def wrap(text, width: float) -> None:
     """Break a text at its spaces so that it is not wider than so many pixels; one without spaces stays."""
     broken = text.get_text().replace(" %", "\u00a0%")
@@ -245,25 +305,49 @@ def wrap(text, width: float) -> None:
         text.set_text(textwrap.fill(broken, letters, break_long_words=False))
 
 
-def hide_crowded(labels: list, axes=None) -> None:
-    """Move each label of a point that lies on one before it or leaves its axes; leave out what has no room."""
-    kept = []
+def name_points(labels: list, axes) -> None:
+    """Put the name of each point where it lies on no other and crosses no edge; leave out one without such a place."""
+    from matplotlib.collections import PathCollection
+
+    places = [
+        (8, 0, "left"),
+        (-8, 0, "right"),
+        (0, 13, "center"),
+        (0, -13, "center"),
+        (8, -12, "left"),
+        (8, 12, "left"),
+    ]
+    kept = [point for drawn in axes.collections if isinstance(drawn, PathCollection) for point in boxes_of(drawn)]
+    points = len(kept)
     for label in labels:
-        x, y = label.get_position()
-        across, up = {"left": "right", "right": "left"}, {"baseline": "top", "bottom": "top", "top": "bottom"}
-        sides = [(x, y, label.get_ha(), label.get_va())]
-        if axes and label.anncoords == "offset points":
-            other = (across.get(sides[0][2], sides[0][2]), up.get(sides[0][3], sides[0][3]))
-            sides += [(-x, -y, *other), (x, -y, sides[0][2], other[1]), (-x, y, other[0], sides[0][3])]
-        for x, y, ha, va in sides:
-            label.set(position=(x, y), ha=ha, va=va)
-            box = label.get_window_extent().padded(2, -1)  # a word needs room beside it, a line little above
-            inside = len(sides) == 1 or (box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0)
-            free = inside and not any(box.overlaps(other) for other in kept)
-            if free:
+        beside = label.anncoords == "offset points" and label.arrow_patch is None
+        start = (*label.get_position(), label.get_ha(), label.get_va())
+        others = [(*place, start[3]) for place in places] if points else mirrored(*start)
+        for x, y, side, height in [start, *(others if beside else [])]:
+            label.set(position=(x, y), ha=side, va=height)
+            # A word needs room beside it, a line little above.
+            box = label.get_window_extent().padded(2, -3 if points else -1)
+            inside = box.x0 > axes.bbox.x0 if points else box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0
+            label.set_visible((inside or not beside) and not any(box.overlaps(other) for other in kept))
+            if label.get_visible():
+                kept.append(box)
                 break
-        label.set_visible(free)
-        kept += [box] if free else []
+
+
+def mirrored(x: float, y: float, side: str, height: str) -> list[tuple[float, float, str, str]]:
+    """The places of a name on the other sides of its point: offsets, and how it is aligned to them."""
+    across = {"left": "right", "right": "left"}.get(side, side)
+    up = {"baseline": "top", "bottom": "top", "top": "bottom"}.get(height, height)
+    return [(-x, -y, across, up), (x, -y, side, up), (-x, y, across, height)]
+
+
+def boxes_of(points) -> list:
+    """What each point of a scatter plot covers."""
+    from matplotlib.transforms import Bbox
+
+    side = max([4, *points.get_sizes() ** 0.5]) * points.figure.dpi / 72 * 0.8
+    centers = points.get_offset_transform().transform(points.get_offsets())
+    return [Bbox.from_bounds(x - side / 2, y - side / 2, side, side) for x, y in centers]
 
 
 def hidden(legend, axes) -> int:
@@ -340,16 +424,18 @@ def webp(image: Image.Image, **how) -> bytes:
 
 
 def wanted(outline: Path):
-    """Each figure that an outline asks for: heading, number, file."""
-    heading = ""
+    """Each figure that an outline asks for: the notebook's name, heading, number, file."""
+    stem = heading = ""
     for line in outline.read_text(encoding="utf-8").splitlines():
         if found := build_slides.HEADING.match(line):
-            heading = found[1]
+            stem, heading = outline.stem, found[1]
         elif line.startswith("@from "):
             heading = line.removeprefix("@from ")
+        elif line.startswith("@notebook "):
+            stem = line.removeprefix("@notebook ")
         elif line.startswith("@draw"):
             number = int(line.removeprefix("@draw").strip() or 1)
-            yield heading, number, build_slides.drawn(outline.stem, heading, number)
+            yield stem, heading, number, build_slides.drawn(stem, heading, number)
 
 
 def main(arguments=None) -> int:
@@ -359,8 +445,8 @@ def main(arguments=None) -> int:
     for outline in build_slides.outlines():
         if chosen and outline.stem not in chosen:
             continue
-        notebook = nbformat.read(ROOT / "notebooks" / f"{outline.stem}.ipynb", as_version=4)
-        for heading, number, target in wanted(outline):
+        for stem, heading, number, target in wanted(outline):
+            notebook = nbformat.read(ROOT / "notebooks" / f"{stem}.ipynb", as_version=4)
             place, _ = cell_of_figure(notebook, heading, number)
             if not build_slides.is_of(target, notebook.cells[place]):
                 draw(notebook, heading, number, target)
