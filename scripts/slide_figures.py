@@ -326,7 +326,7 @@ def name_points(labels: list, axes) -> None:
         for x, y, side, height in [start, *(others if beside else [])]:
             label.set(position=(x, y), ha=side, va=height)
             # A word needs room beside it, a line little above.
-            box = label.get_window_extent().padded(2, -3 if points else -1)
+            box = label.get_window_extent().padded(2, -1 if beside and not points else -3)
             inside = box.x0 > axes.bbox.x0 if points else box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0
             label.set_visible((inside or not beside) and not any(box.overlaps(other) for other in kept))
             if label.get_visible():
