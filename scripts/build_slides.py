@@ -91,6 +91,7 @@ NAMES = {
     "inception-v3": "Inception-v3",
     "inception-v4": "Inception-v4",
     "nasnet-a": "NASNet-A",
+    "recomputed": "difference (points)",
     "tiny-imagenet-96": "Tiny ImageNet, 96 pixels",
     "tiny-imagenet-224": "Tiny ImageNet, 224 pixels",
 }

@@ -15,6 +15,7 @@ import io
 import re
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 from unittest import mock
 
@@ -31,7 +32,36 @@ import build_slides  # noqa: E402
 
 SIZE, DPI = (11.5, 4.6), 160  # inches: a hundred pixels of the slide each
 LETTERS, LABELS = 15, 13  # points, at least; labels are names of points, which stand close to one another
+NUMBERS = 10  # and numbers that are written into a picture would hide it
 THICKER = 1.6  # lines and points, for the last row of the room
+BETWEEN = 0.12  # inches on each side of a panel, so that what is written below two does not touch
+
+# What a slide calls things that a notebook's figure names as the library does: a pattern of the whole text → words.
+UNIT, KERNEL = r"(?:inception_)?(\d[a-e])\.(one|three|five|pool)", {"one": "1×1", "three": "3×3", "five": "5×5"}
+WORDS = {
+    rf"unit (\d+) of {UNIT}": lambda found: f"{found[2]}, {KERNEL.get(found[3], found[3])}\nunit {found[1]}",
+    rf"{UNIT}:(\d+)": lambda found: f"{found[1]}, {KERNEL.get(found[2], found[2])}\nunit {found[3]}",
+    r"inception_(\d[a-e]) of shapes-laptop": r"Module \1 of one small network",
+    r"googlenet, (\d+ to \d+)": r"published GoogLeNet, filters \1",
+    r"tiny-imagenet-96, (\d+ to \d+)": r"this run, filters \1",
+    r"tiny-imagenet-96, training": "training",
+    r"alexnet": "AlexNet (others' weights)",
+    r"alexnet-2012": "AlexNet, ten crops",
+    r"shapes-laptop": "a small network, trained on drawn shapes",
+    r"linear": "new classifier alone",
+    r"from Tiny ImageNet": "fine-tuned, from this run",
+    r"pixels\n\+ transforms": "pixels,\nmoved\nin each step",
+    r"pixels only": "pixels\nonly",
+    r"\+ Fourier\n\(no colors\)": "waves",
+    r"\+ colors\n\(default\)": "waves,\ncolors of\nphotographs",
+    r"recorded": "as recorded",
+    r"diverse (\d)": r"pushed apart, \1",
+}
+# What is drawn in place of a cell's figure, after the cell, where a slide has to show more: the photographs themselves.
+INSTEAD = {
+    "10-deepdream-1": "plots.image_grid([picture[0].permute(1, 2, 0) for picture in [*before.values(), "
+    "*dreams.values()]], ['cat', 'cup', 'rocket'] * 2, columns=3)"
+}
 
 
 def cell_of_figure(notebook, heading: str, number: int) -> tuple[int, int]:
@@ -80,8 +110,6 @@ def needed(notebook, last: int) -> list[str]:
 
 def enlarge(figure) -> None:
     """Give a figure the size of a slide, large letters, thick lines and points, and legends that hide nothing."""
-    from matplotlib.collections import LineCollection, PathCollection
-    from matplotlib.lines import Line2D
     from matplotlib.text import Annotation, Text
 
     width, height = figure.get_size_inches()
@@ -89,34 +117,138 @@ def enlarge(figure) -> None:
     square = len(figure.axes) == 1 and width < 1.3 * height
     figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
     put_into_words(figure)
+    panels = [axes for axes in figure.axes if axes.get_subplotspec()]
+    pictures = any(axes.images for axes in panels) and all(axes.images or not axes.axison for axes in panels)
+    if pictures:
+        leave_out_repeated_titles(figure)
+    elif figure.get_layout_engine():
+        figure.get_layout_engine().set(w_pad=BETWEEN)
     sizes = {text: text.get_fontsize() for text in figure.findobj(Text)}
     for text in figure.findobj(Text):
-        text.set_fontsize(max(text.get_fontsize(), LABELS if isinstance(text, Annotation) else LETTERS))
+        least = LABELS if isinstance(text, Annotation) else NUMBERS if text.get_bbox_patch() else LETTERS
+        text.set_fontsize(max(text.get_fontsize(), least))
+    thicken(figure)
+    if pictures:
+        close_gaps(figure)
+    # A text that takes no part in the layout has room beside it.
+    texts = [(axes, text) for axes in figure.axes for text in axes.texts if text.get_in_layout()]
+    written = {text: (text.get_text(), sizes[text]) for _, text in texts}
+    for _, text in texts:
+        text.set_in_layout(False)  # else axes become narrow where their texts are long
+    figure.draw_without_rendering()
+    for axes, text in texts:
+        wrap(text, room(text, axes))
+        text.set_in_layout(True)
+    for axes in figure.axes if len(figure.axes) > 1 else ():
+        wrap(axes.xaxis.label, axes.bbox.width)
+        thin_out(axes.xaxis)
+    if pictures:
+        close_gaps(figure)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        arrange(axes, written, square)
+
+
+def arrange(axes, written: dict, square: bool) -> None:
+    """Put the texts, the names of points and the legend of some axes where they hide nothing."""
+    from matplotlib.text import Annotation
+
+    if not axes.images:
+        loosen([text for text in axes.texts if text in written and not isinstance(text, Annotation)], written, axes)
+    name_points([text for text in axes.texts if isinstance(text, Annotation)], axes)
+    if legend := axes.get_legend():
+        frame(legend, axes)
+        if square:
+            legend.set_loc("center left")
+            legend.set_bbox_to_anchor((1.02, 0.5), axes.transAxes)
+        elif hidden(legend, axes):
+            move(legend, axes.figure)
+
+
+def thicken(figure) -> None:
+    """Give a figure thick lines and points."""
+    from matplotlib.collections import LineCollection, PathCollection
+    from matplotlib.lines import Line2D
+
     for line in figure.findobj(Line2D):
         line.set(linewidth=THICKER * line.get_linewidth(), markersize=THICKER**0.5 * line.get_markersize())
     for bars in figure.findobj(LineCollection):
         bars.set_linewidth([THICKER * width for width in bars.get_linewidth()])
     for points in figure.findobj(PathCollection):
         points.set_sizes(THICKER * points.get_sizes())
-    texts = [(axes, text) for axes in figure.axes for text in axes.texts]
-    written = {text: (text.get_text(), sizes[text]) for _, text in texts}
-    for _, text in texts:
-        text.set_in_layout(False)  # else axes become narrow where their texts are long
-    figure.draw_without_rendering()
-    for axes, text in texts:
-        wrap(text, axes.bbox.width)
-        text.set_in_layout(True)
-    figure.draw_without_rendering()
+
+
+def say(figure) -> None:
+    """Call things by words that an audience knows, where the notebook's figure has the library's names."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        for pattern, words in WORDS.items():
+            if found := re.fullmatch(pattern, text.get_text()):
+                text.set_text(words(found) if callable(words) else found.expand(words))
+                break
+
+
+def leave_out_repeated_titles(figure) -> None:
+    """Take the titles off a row of pictures that has the same as the row above it."""
+    rows: dict[int, list] = {}
     for axes in figure.axes:
-        loosen([text for text in axes.texts if not isinstance(text, Annotation)], written, axes)
-        name_points([text for text in axes.texts if isinstance(text, Annotation)], axes)
-        if legend := axes.get_legend():
-            frame(legend, axes)
-            if square:
-                legend.set_loc("center left")
-                legend.set_bbox_to_anchor((1.02, 0.5), axes.transAxes)
-            elif hidden(legend, axes):
-                move(legend, figure)
+        if place := axes.get_subplotspec():
+            rows.setdefault(place.rowspan.start, []).append(axes)
+    titles = [[axes.get_title() for axes in rows[row]] for row in sorted(rows)]
+    for row, above, own in zip(sorted(rows)[1:], titles, titles[1:], strict=False):
+        if any(own) and own == above:
+            for axes in rows[row]:
+                axes.set_title("", loc="center")
+
+
+def close_gaps(figure) -> None:
+    """Give the columns of a figure the shapes of the pictures in them, and the figure no more room than they fill."""
+    places = {axes: axes.get_subplotspec() for axes in figure.axes if axes.get_subplotspec()}
+    shown = {axes: place for axes, place in places.items() if axes.images}
+    grid = next(iter(places.values())).get_gridspec()
+    shapes: list[list[float]] = [[] for _ in range(grid.ncols)]
+    for axes, place in shown.items():
+        high, wide = axes.images[0].get_array().shape[:2]
+        shapes[place.colspan.start].append(wide / high)
+    grid.set_width_ratios([max(shape, default=1) for shape in shapes])
+    if len({place.rowspan.start for place in shown.values()}) < grid.nrows:  # below pictures are names, two lines each
+        grid.set_height_ratios([1] * grid.nrows)
+    for _ in range(3):
+        figure.draw_without_rendering()
+        size, free = figure.get_size_inches(), []
+        for axes in shown:
+            cell, picture = axes.get_position(original=True), axes.get_position()
+            free.append([(cell.width - picture.width) / cell.width, (cell.height - picture.height) / cell.height])
+        free = np.median(free, axis=0).clip(0, 0.9)
+        cells = [axes.get_position(original=True) for axes in shown]
+        filled = np.array([grid.ncols * np.median([cell.width for cell in cells]),
+                           grid.nrows * np.median([cell.height for cell in cells])])  # fmt: skip
+        figure.set_size_inches(size * (1 - free * filled.clip(0, 1)))
+
+
+def room(text, axes) -> float:
+    """How wide a text may be: up to the end of its axes, or as wide as they are if it stands beside them."""
+    x = text.get_transform().transform((text.get_position()[0], 0))[0] if text.get_transform() else axes.bbox.x0
+    left, right = x - axes.bbox.x0, axes.bbox.x1 - x
+    if left < 0 or right < 0:
+        return axes.bbox.width
+    return {"left": right, "right": left, "center": 2 * min(left, right)}[text.get_ha()]
+
+
+def thin_out(axis) -> None:
+    """Fewer ticks on a horizontal axis whose numbers stand close together."""
+    from matplotlib.ticker import MaxNLocator
+
+    locator = axis.get_major_locator()
+    for most in (6, 5, 4, 3) if isinstance(locator, MaxNLocator) else ():
+        axis.axes.figure.draw_without_rendering()
+        boxes = sorted((label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()),
+                       key=lambda box: box.x0)  # fmt: skip
+        letter = axis.axes.figure.dpi * LETTERS / 72
+        if all(box.x1 + letter <= other.x0 for box, other in pairwise(boxes)):
+            return
+        locator.set_params(nbins=most)
 
 
 def put_into_words(figure) -> None:
@@ -189,16 +321,24 @@ def name_points(labels: list, axes) -> None:
     points = len(kept)
     for label in labels:
         beside = label.anncoords == "offset points" and label.arrow_patch is None
-        start = (*label.get_position(), label.get_ha())
-        for x, y, side in [start, *(places if beside and points else [])]:
-            label.set_position((x, y))
-            label.set_ha(side)
-            box = label.get_window_extent().padded(2, -3)  # a word needs room beside it, a line little above
-            inside = not beside or not points or box.x0 > axes.bbox.x0
-            label.set_visible(inside and not any(box.overlaps(other) for other in kept))
+        start = (*label.get_position(), label.get_ha(), label.get_va())
+        others = [(*place, start[3]) for place in places] if points else mirrored(*start)
+        for x, y, side, height in [start, *(others if beside else [])]:
+            label.set(position=(x, y), ha=side, va=height)
+            # A word needs room beside it, a line little above.
+            box = label.get_window_extent().padded(2, -1 if beside and not points else -3)
+            inside = box.x0 > axes.bbox.x0 if points else box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0
+            label.set_visible((inside or not beside) and not any(box.overlaps(other) for other in kept))
             if label.get_visible():
                 kept.append(box)
                 break
+
+
+def mirrored(x: float, y: float, side: str, height: str) -> list[tuple[float, float, str, str]]:
+    """The places of a name on the other sides of its point: offsets, and how it is aligned to them."""
+    across = {"left": "right", "right": "left"}.get(side, side)
+    up = {"baseline": "top", "bottom": "top", "top": "bottom"}.get(height, height)
+    return [(-x, -y, across, up), (x, -y, side, up), (-x, y, across, height)]
 
 
 def boxes_of(points) -> list:
@@ -260,7 +400,11 @@ def draw(notebook, heading: str, number: int, target: Path) -> None:
         plt.close("all")
         with mock.patch.object(plt, "close"):  # by cells that show their figure in another way
             exec(compile(last, heading, "exec"), space)
+        if target.stem in INSTEAD:
+            which = 1 + len(plt.get_fignums())
+            exec(compile(INSTEAD[target.stem], heading, "exec"), space)
     figure, picture = plt.figure(plt.get_fignums()[which - 1]), io.BytesIO()
+    say(figure)
     enlarge(figure)
     figure.savefig(picture, dpi=DPI, bbox_inches="tight")
     plt.close("all")

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import cards
@@ -153,9 +154,44 @@ def test_enlarged_figures_keep_squares_square_and_no_letters_lie_on_others():
     near = [axes[1].annotate(name, (0.1, 0.5), (0, 0), textcoords="offset points") for name in ("one", "two")]
     figures.enlarge(wide)
     assert written.get_text().count("\n") >= 1 and written.get_window_extent().width <= axes[0].bbox.width
-    assert [label.get_visible() for label in near] == [True, False]
+    one, two = (label.get_window_extent() for label in near)
+    assert all(label.get_visible() for label in near) and not one.overlaps(two)  # the second is below its point
     assert all(label.get_fontsize() == figures.LABELS for label in near)
     plt.close("all")
+
+
+def test_enlarged_pictures_have_no_gaps_between_them_and_say_a_title_once():
+    figure, axes = plt.subplots(2, 3, figsize=(6, 4), layout="constrained")
+    for ax, name in zip(axes.flat, ["photograph", "1", "2"] * 2, strict=True):
+        ax.imshow(np.zeros((4, 8 if name == "photograph" else 4, 3)))
+        ax.set_title(name, loc="center")
+        ax.axis("off")
+    figures.enlarge(figure)
+    figure.draw_without_rendering()
+    wide, one, two = (ax.get_window_extent() for ax in axes[0])
+    assert wide.width > 1.8 * one.width and two.x0 - one.x1 < 0.3 * one.width
+    assert [ax.get_title(loc="center") for ax in axes.flat] == ["photograph", "1", "2", "", "", ""]
+    plt.close(figure)
+
+
+def test_figures_call_things_by_words():
+    figure, ax = plt.subplots()
+    names = ["inception_4a.five:5", "unit 68 of 4c.pool", "inception_3a of shapes-laptop", "googlenet", "epoch"]
+    texts = [ax.text(0, 0, name) for name in names]
+    figures.say(figure)
+    words = ["4a, 5×5\nunit 5", "4c, pool\nunit 68", "Module 3a of one small network", "GoogLeNet", "epoch"]
+    assert [text.get_text() for text in texts] == words
+    plt.close(figure)
+
+
+def test_numbers_below_an_axis_do_not_touch():
+    figure, (ax, _) = plt.subplots(1, 2, figsize=(6, 3), layout="constrained")
+    ax.plot([-0.45, 0.45], [0, 1])
+    figures.enlarge(figure)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) > 2 and all(box.x1 + 10 < other.x0 for box, other in pairwise(boxes))
+    plt.close(figure)
 
 
 def test_a_figure_inside_the_html_of_an_output_is_a_figure_with_its_own_description():
