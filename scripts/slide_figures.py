@@ -161,7 +161,7 @@ def frame(legend, axes) -> None:
     bars = [drawn for drawn in axes.containers if isinstance(drawn, BarContainer)]
     if len(bars) > 1 and all(bar[0].get_y() > 0 for bar in bars[1:]):
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5), fontsize=LETTERS)
 
 
 def wrap(text, width: float) -> None:
@@ -176,6 +176,7 @@ def wrap(text, width: float) -> None:
 def name_points(labels: list, axes) -> None:
     """Put the name of each point where it lies on no other and crosses no edge; leave out one without such a place."""
     from matplotlib.collections import PathCollection
+    from matplotlib.text import Text
 
     places = [
         (8, 0, "left"),
@@ -193,7 +194,9 @@ def name_points(labels: list, axes) -> None:
         for x, y, side in [start, *(places if beside and points else [])]:
             label.set_position((x, y))
             label.set_ha(side)
-            box = label.get_window_extent().padded(2, -3)  # a word needs room beside it, a line little above
+            box = Text.get_window_extent(label).padded(
+                2, -3
+            )  # without its arrow; a word needs room beside it, a line little above
             inside = not beside or not points or box.x0 > axes.bbox.x0
             label.set_visible(inside and not any(box.overlaps(other) for other in kept))
             if label.get_visible():
