@@ -293,7 +293,7 @@ def frame(legend, axes) -> None:
     bars = [drawn for drawn in axes.containers if isinstance(drawn, BarContainer)]
     if len(bars) > 1 and all(bar[0].get_y() > 0 for bar in bars[1:]):
         handles, labels = axes.get_legend_handles_labels()
-        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5), fontsize=LETTERS)
 
 
 def wrap(text, width: float) -> None:
@@ -308,6 +308,7 @@ def wrap(text, width: float) -> None:
 def name_points(labels: list, axes) -> None:
     """Put the name of each point where it lies on no other and crosses no edge; leave out one without such a place."""
     from matplotlib.collections import PathCollection
+    from matplotlib.text import Text
 
     places = [
         (8, 0, "left"),
@@ -325,8 +326,8 @@ def name_points(labels: list, axes) -> None:
         others = [(*place, start[3]) for place in places] if points else mirrored(*start)
         for x, y, side, height in [start, *(others if beside else [])]:
             label.set(position=(x, y), ha=side, va=height)
-            # A word needs room beside it, a line little above.
-            box = label.get_window_extent().padded(2, -1 if beside and not points else -3)
+            # Without its arrow; a word needs room beside it, a line little above.
+            box = Text.get_window_extent(label).padded(2, -1 if beside and not points else -3)
             inside = box.x0 > axes.bbox.x0 if points else box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0
             label.set_visible((inside or not beside) and not any(box.overlaps(other) for other in kept))
             if label.get_visible():
