@@ -94,6 +94,7 @@ STUDIES = {
                 "LRN, biases 0.2": [*LRN],
                 "LRN, biases 0.2, heads": [*LRN, *HEADS],
             },
+            seeds=10,
         ),
         # Bias 0 for LRN: the study of heads found that with 0.2 it hardly trains in so few steps.
         Study(
@@ -126,6 +127,7 @@ STUDIES = {
                 "constant": ["schedule=constant"],
                 "constant, Polyak average": ["schedule=constant", "averaging=polyak", "average_from=2"],
             },
+            seeds=10,
         ),
         Study(
             "limits",
