@@ -15,6 +15,7 @@ import io
 import re
 import sys
 import textwrap
+import warnings
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
@@ -48,7 +49,6 @@ WORDS = {
     r"alexnet": "AlexNet (others' weights)",
     r"alexnet-2012": "AlexNet, ten crops",
     r"shapes-laptop": "a small network, trained on drawn shapes",
-    r"linear": "new classifier alone",
     r"from Tiny ImageNet": "fine-tuned, from this run",
     r"pixels\n\+ transforms": "pixels,\nmoved\nin each step",
     r"pixels only": "pixels\nonly",
@@ -57,6 +57,8 @@ WORDS = {
     r"recorded": "as recorded",
     r"diverse (\d)": r"pushed apart, \1",
 }
+# And what the figure of one slide alone calls otherwise.
+OF_ONE = {"07-how-many-photographs-does-it-take-1": {r"linear": "new classifier alone"}}
 # What is drawn in place of a cell's figure, after the cell, where a slide has to show more: the photographs themselves.
 INSTEAD = {
     "10-deepdream-1": "plots.image_grid([picture[0].permute(1, 2, 0) for picture in [*before.values(), "
@@ -116,7 +118,6 @@ def enlarge(figure) -> None:
     # A single panel that is nearly square compares its two axes, and stays so.
     square = len(figure.axes) == 1 and width < 1.3 * height
     figure.set_size_inches(SIZE[1] * width / height if square else SIZE[0], SIZE[1])
-    put_into_words(figure)
     panels = [axes for axes in figure.axes if axes.get_subplotspec()]
     pictures = any(axes.images for axes in panels) and all(axes.images or not axes.axison for axes in panels)
     if pictures:
@@ -147,6 +148,10 @@ def enlarge(figure) -> None:
     figure.draw_without_rendering()
     for axes in figure.axes:
         arrange(axes, written, square)
+    loose = {text: axes for axes, text in texts if not axes.images and not isinstance(text, Annotation)}
+    if len(set(loose.values())) > 1:  # panels beside each other have letters of one size
+        for text in loose:
+            text.set_fontsize(min(other.get_fontsize() for other in loose))
 
 
 def arrange(axes, written: dict, square: bool) -> None:
@@ -178,15 +183,27 @@ def thicken(figure) -> None:
         points.set_sizes(THICKER * points.get_sizes())
 
 
-def say(figure) -> None:
-    """Call things by words that an audience knows, where the notebook's figure has the library's names."""
+def say(figure, own: dict) -> None:
+    """Call things by words that an audience knows, where the notebook's figure has the library's names.
+
+    own: as WORDS, for this figure alone.
+    """
     from matplotlib.text import Text
 
+    def said(text: str) -> str:
+        for pattern, words in (WORDS | own).items():
+            if found := re.fullmatch(pattern, text):
+                return words(found) if callable(words) else found.expand(words)
+        return build_slides.called(text)
+
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            labels = [label.get_text() for label in axis.get_ticklabels()]
+            if (renamed := [said(label) for label in labels]) != labels:
+                axis.set_ticks(axis.get_ticklocs(), renamed)
     for text in figure.findobj(Text):
-        for pattern, words in WORDS.items():
-            if found := re.fullmatch(pattern, text.get_text()):
-                text.set_text(words(found) if callable(words) else found.expand(words))
-                break
+        text.set_text(said(text.get_text()))
 
 
 def leave_out_repeated_titles(figure) -> None:
@@ -251,20 +268,6 @@ def thin_out(axis) -> None:
         locator.set_params(nbins=most)
 
 
-def put_into_words(figure) -> None:
-    """Call by its name for an audience what a figure calls by its name in code."""
-    from matplotlib.text import Text
-
-    figure.draw_without_rendering()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            labels = [label.get_text() for label in axis.get_ticklabels()]
-            if (renamed := [build_slides.called(label) for label in labels]) != labels:
-                axis.set_ticks(axis.get_ticklocs(), renamed)
-    for text in figure.findobj(Text):
-        text.set_text(build_slides.called(text.get_text()))
-
-
 def loosen(texts: list, written: dict, axes) -> None:
     """Make texts smaller, in one line as they were written, where large ones would lie on one another."""
 
@@ -313,8 +316,8 @@ def name_points(labels: list, axes) -> None:
     places = [
         (8, 0, "left"),
         (-8, 0, "right"),
-        (0, 13, "center"),
-        (0, -13, "center"),
+        (0, 15, "center"),
+        (0, -15, "center"),
         (8, -12, "left"),
         (8, 12, "left"),
     ]
@@ -323,9 +326,9 @@ def name_points(labels: list, axes) -> None:
     for label in labels:
         beside = label.anncoords == "offset points" and label.arrow_patch is None
         start = (*label.get_position(), label.get_ha(), label.get_va())
-        others = [(*place, start[3]) for place in places] if points else mirrored(*start)
+        others = [*([] if points else mirrored(*start)), *((*place, start[3]) for place in places)]
         for x, y, side, height in [start, *(others if beside else [])]:
-            label.set(position=(x, y), ha=side, va=height)
+            label.set(position=(x, y), ha=side, va=height, visible=True)  # an invisible one has no size
             # Without its arrow; a word needs room beside it, a line little above.
             box = Text.get_window_extent(label).padded(2, -1 if beside and not points else -3)
             inside = box.x0 > axes.bbox.x0 if points else box.x1 <= axes.bbox.x1 and box.y0 >= axes.bbox.y0
@@ -352,7 +355,9 @@ def boxes_of(points) -> list:
 
 
 def hidden(legend, axes) -> int:
-    """How many lines, bars and points of some axes a legend covers."""
+    """How many lines, bars, points and texts of some axes a legend covers."""
+    from matplotlib.text import Text
+
     axes.figure.draw_without_rendering()
     box, covered = legend.get_window_extent().padded(-LETTERS / 2), 0  # without its margin
     for line in axes.lines:
@@ -360,6 +365,7 @@ def hidden(legend, axes) -> int:
             path = line.get_transform().transform_path(line.get_path())
             covered += path.intersects_bbox(box, filled=False)
             covered += any(box.contains(*point) for point in path.vertices)
+    covered += sum(text.get_visible() and box.overlaps(Text.get_window_extent(text)) for text in axes.texts)
     for collection in axes.collections:
         if offsets := [*collection.get_offset_transform().transform(collection.get_offsets())]:
             covered += sum(box.contains(*point) for point in offsets)
@@ -370,10 +376,7 @@ def hidden(legend, axes) -> int:
 
 
 def move(legend, figure) -> None:
-    """Put a legend into a corner where it hides nothing: of its own axes, or of others that have none.
-
-    Raises ValueError where there is none: such a figure has to stay the notebook's.
-    """
+    """Put a legend into a corner where it hides nothing: of its own axes, or of others that have none, or below them."""
     legend.set_in_layout(False)  # else the layout makes room for it beside the axes that it has left
     legend.axes.set_zorder(1 + max(axes.get_zorder() for axes in figure.axes))  # else others are painted over it
     for axes in [legend.axes, *(axes for axes in figure.axes if not axes.get_legend())]:
@@ -382,7 +385,8 @@ def move(legend, figure) -> None:
             legend.set_loc(corner)
             if not hidden(legend, axes):
                 return
-    raise ValueError("no corner in which the legend hides nothing")
+    legend.set(loc="upper left", in_layout=True)
+    legend.set_bbox_to_anchor((0, -0.2), legend.axes.transAxes)
 
 
 def draw(notebook, heading: str, number: int, target: Path) -> None:
@@ -405,9 +409,11 @@ def draw(notebook, heading: str, number: int, target: Path) -> None:
             which = 1 + len(plt.get_fignums())
             exec(compile(INSTEAD[target.stem], heading, "exec"), space)
     figure, picture = plt.figure(plt.get_fignums()[which - 1]), io.BytesIO()
-    say(figure)
-    enlarge(figure)
-    figure.savefig(picture, dpi=DPI, bbox_inches="tight")
+    with warnings.catch_warnings():  # large letters that leave no room for panels: such a figure has to stay as it is
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        say(figure, OF_ONE.get(target.stem, {}))
+        enlarge(figure)
+        figure.savefig(picture, dpi=DPI, bbox_inches="tight")
     plt.close("all")
     page, note = Image.open(picture).convert("RGB"), build_slides.fingerprint(notebook.cells[place]).encode()
     drawing = page.quantize(128).convert("RGB")
