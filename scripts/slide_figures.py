@@ -376,7 +376,7 @@ def hidden(legend, axes) -> int:
 
 
 def move(legend, figure) -> None:
-    """Put a legend into a corner where it hides nothing: of its own axes, or of others that have none, or below them."""
+    """Put a legend where it hides nothing: into a corner of its axes, or of others that have none, or below them."""
     legend.set_in_layout(False)  # else the layout makes room for it beside the axes that it has left
     legend.axes.set_zorder(1 + max(axes.get_zorder() for axes in figure.axes))  # else others are painted over it
     for axes in [legend.axes, *(axes for axes in figure.axes if not axes.get_legend())]:

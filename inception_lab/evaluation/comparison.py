@@ -131,10 +131,7 @@ def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> str:
-    """What a table of `compare` or `together` says, in words: one line per comparison, and no "equal" for any.
-
-    A difference that is not clear, or has no verdict, is told as the bounds of its interval.
-    """
+    """A table of `compare` or `together` in words: one line per comparison, with its interval; none is called equal."""
     lines = []
     for name, row in table[table["against"] != ""].iterrows():
         if "difference" in row and not np.isnan(row["difference"]):
