@@ -35,6 +35,7 @@ SIZE, DPI = (11.5, 4.6), 160  # inches: a hundred pixels of the slide each
 LETTERS, LABELS = 15, 13  # points, at least; labels are names of points, which stand close to one another
 NUMBERS = 10  # and numbers that are written into a picture would hide it
 THICKER = 1.6  # lines and points, for the last row of the room
+LARGEST = 60_000  # bytes of a figure whose every pixel is kept
 BETWEEN = 0.12  # inches on each side of a panel, so that what is written below two does not touch
 
 # What a slide calls things that a notebook's figure names as the library does: a pattern of the whole text → words.
@@ -417,10 +418,12 @@ def draw(notebook, heading: str, number: int, target: Path) -> None:
     plt.close("all")
     page, note = Image.open(picture).convert("RGB"), build_slides.fingerprint(notebook.cells[place]).encode()
     drawing = page.quantize(128).convert("RGB")
-    if np.abs(np.subtract(drawing, page, dtype=np.int16)).mean() < 0.5:
-        files.write(target, webp(drawing, lossless=True, method=6, xmp=note))
-    else:  # photographs have more colors
-        files.write(target, webp(page, quality=80, method=6, xmp=note))
+    is_drawing = np.abs(np.subtract(drawing, page, dtype=np.int16)).mean() < 0.5  # photographs have more colors
+    content = webp(drawing, lossless=True, method=6, xmp=note) if is_drawing else b""
+    if not 0 < len(content) < LARGEST:
+        page.thumbnail((1280, 720))  # no more pixels than a projector shows
+        content = webp(page, quality=75 if is_drawing else 45, method=6, xmp=note)
+    files.write(target, content)
 
 
 def webp(image: Image.Image, **how) -> bytes:

@@ -458,7 +458,7 @@ def test_claims_are_filtered_by_verdict_and_notebook_and_the_address_keeps_it(si
     address = f"file://{site / 'claims.html'}"
     page.goto(address)
     shown = """[...document.querySelectorAll('main tbody tr')].filter((row) => row.checkVisibility()).map((row) =>
-      [...row.cells].map((cell) => cell.innerText.trim()).join('\\t'))"""
+      [...row.cells].map((cell) => cell.innerText.trim().replaceAll('\\u00a0', ' ')).join('\\t'))"""
     everything = page.evaluate(shown)
     assert len(everything) == len(claims.published.table("claims"))
     page.get_by_label("verdict").select_option("contradicted")

@@ -477,7 +477,7 @@ def test_the_command_trains_and_compares(known, capsys):
         *("against", "seeds", "ratio", "low", "high", "p", "p_corrected", "clear")
     ]
     assert lines[3].split()[0] == "plain" and f"{frame['val_top1_error'][0]:.2f}" in lines[3].split()
-    assert len(lines) == 6 and lines[5].startswith(ODD) and lines[5].endswith(": no verdict: 1 seed")
+    assert len(lines) == 6 and lines[5].startswith(f'"{ODD}": ') and lines[5].endswith(", no verdict from 1 seed")
     assert sorted(path.name for path in (known / "runs" / "studies" / "tiny-shapes").iterdir()) == [
         "batch-norm-0",
         "plain-0",
@@ -485,7 +485,7 @@ def test_the_command_trains_and_compares(known, capsys):
 
 
 @pytest.mark.parametrize(
-    "scale, ends", [("ratio", "no verdict: errors are compared as ratios"), ("points", "clear, p = ")]
+    "scale, ends", [("ratio", "no verdict: errors are compared as ratios"), ("points", "corrected p < 0.001: clear")]
 )
 def test_the_scale_is_the_studys_whatever_comes_out(known, monkeypatch, capsys, scale, ends):
     monkeypatch.setitem(STUDIES, "tiny-shapes", replace(SHAPES, scale=scale))
