@@ -198,7 +198,7 @@ def assemble(source: Path, explorer: Path = EXPLORER, printed: Path = PDFS) -> N
             shutil.copy(path, source / "extra" / "downloads" / page)
             nbformat.write(for_site(nbformat.read(path, as_version=4), head_of(page)), source / page)
     index = source / "index.md"
-    _, _, deeper = cards.overview().partition("\n\n")  # below the table
+    _, _, deeper = cards.overview("../").partition("\n\n")  # below the table
     shown = cards_of_notebooks(source / "extra" / "cards") + "\n" + deeper
     index.write_bytes(files.between(index, cards.BEGIN, cards.END, shown).encode())
     for page in source.glob("*.md"):

@@ -31,12 +31,17 @@ def stated(notebook):
 
 
 def shown(notebook):
+    return numbers(printed(notebook))
+
+
+def printed(notebook):
+    """The text of all outputs."""
     outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
     texts = [o.get("text", "") for o in outputs]
     texts += [
         o["data"][kind] for o in outputs if "data" in o for kind in ("text/plain", "text/html") if kind in o["data"]
     ]
-    return numbers("\n".join(texts))
+    return "\n".join(texts)
 
 
 def referenced():

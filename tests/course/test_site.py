@@ -167,7 +167,10 @@ def test_the_first_page_has_the_picture_a_card_for_each_notebook_and_how_to_begi
         size = cards.measure(path)
         card = re.search(rf'<a class="card-link" href="notebooks/{path.stem}.html">(.*?)</a>', text, re.DOTALL)[1]
         assert html.escape(cards.question(path)) in card and f"{size.minutes} minutes" in card
-    assert "deeper/table_1.html" in text
+    for path in (ROOT / "notebooks" / "deeper").glob("*.ipynb"):  # each by its question
+        link = re.search(rf'<a [^>]*href="notebooks/deeper/{path.stem}.html"[^>]*>(.*?)</a>', text, re.DOTALL)[1]
+        told = re.sub("<[^>]+>", "", html.unescape(link)).replace("’", "'")
+        assert cards.question(path) == told
     assert len({path.read_bytes() for path in (site / "cards").glob("*-light.png")}) == 12  # each its own picture
 
 

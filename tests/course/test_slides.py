@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from materials import some
 from PIL import Image
-from test_notebook_prose import NO_PROSE, numbers, referenced, shown
+from test_notebook_prose import NO_PROSE, numbers, printed, referenced, shown
 from test_site import CONTRAST
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +68,17 @@ def test_numbers_on_slides_stand_in_the_notebook(notebook):
         prose = "\n".join(cell.source for cell in cells.cells if cell.cell_type == "markdown")
         known |= shown(cells) | numbers(prose)
     assert sorted(stated - known) == []
+
+
+def test_every_number_of_a_table_that_is_written_on_a_slide_stands_in_the_notebook(notebook):
+    """Short ones, too, which `numbers` passes over: such a table does not follow the notebook by itself."""
+    outline = (script.OUTLINES / f"{notebook.stem}.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|.*", re.sub("&nbsp;", " ", outline), re.MULTILINE)
+    read = nbformat.read(notebook, as_version=4)
+    prose = [cell.source for cell in read.cells if cell.cell_type == "markdown"]
+    told = "\n".join([*prose, printed(read)]).replace(",", "")
+    stated = {number for row in rows for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", row.replace(",", ""))}
+    assert [number for number in sorted(stated) if not re.search(rf"(?<![\d.]){number}(?!\d|\.\d)", told)] == []
 
 
 def test_a_deck_needs_nothing_else_and_describes_its_pictures(notebook):
