@@ -48,6 +48,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
 from mathml import to_mathml  # noqa: E402
+from pages import UNIT  # noqa: E402
 
 OUTLINES, NOTEBOOKS, BUILD = ROOT / "docs" / "slides", ROOT / "notebooks", ROOT / "build" / "slides"
 HEADING = re.compile(r"^## (.+?) \{(\d+(?:\.\d+)?)\}$", re.MULTILINE)
@@ -199,7 +200,7 @@ def markdown(text: str) -> str:
         return f"⟦{len(formulas) - 1}⟧"
 
     text = re.sub(r"(\$\$?)(.+?)\1", keep, text)
-    text = re.sub(r"(?<=\d) (?=%)", "\u00a0", re.sub(r"(?<=VGG)-(?=\d)", "\u2011", text))
+    text = UNIT.sub("\u00a0", re.sub(r"(?<=VGG)-(?=\d)", "\u2011", text))
     text = MarkdownIt("commonmark").enable("table").render(text)
     return re.sub(r"⟦(\d+)⟧", lambda found: formulas[int(found[1])], text)
 
@@ -253,10 +254,10 @@ def called(name: str) -> str:
 
 
 def typeset(text: str) -> str:
-    """Text with minus signs before numbers that are negative, and numbers that stay with their per cent."""
+    """Text with minus signs before numbers that are negative, and numbers that stay with their unit."""
     text = re.sub(r"(?<![\w.,)–−-])-(?=\d)", "−", text)
     text = re.sub(r"(?<=: )(True|False)$", lambda found: NAMES[found[1]], text, flags=re.MULTILINE).replace("->", "→")
-    return re.sub(r"(?<=\d) (?=%)", "\u00a0", re.sub(r"(?<=\d) - (?=\d)", " − ", text))
+    return UNIT.sub("\u00a0", re.sub(r"(?<=\d) - (?=\d)", " − ", text))
 
 
 def printed(text: str, heads: str = "") -> str:

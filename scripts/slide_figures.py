@@ -302,7 +302,7 @@ def frame(legend, axes) -> None:
 
 def wrap(text, width: float) -> None:
     """Break a text at its spaces so that it is not wider than so many pixels; one without spaces stays."""
-    broken = text.get_text().replace(" %", "\u00a0%")
+    broken = build_slides.UNIT.sub("\u00a0", text.get_text())
     for letters in range(len(broken), 5, -1):
         if text.get_window_extent().width <= width:
             return
