@@ -12,6 +12,7 @@ import base64
 import io
 import os
 import re
+import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -86,7 +87,9 @@ def execute(path, timeout):
             on_cell_execute=lambda cell, cell_index: started.append(cell_index),
             on_cell_executed=note_memory,
         )
-        client.execute()
+        # What a cell writes to stderr is in the notebook. What a kernel says after the last one, while it is shut down,
+        # is nobody's concern: ZeroMQ's "Assertion failed", if its sockets close in an unlucky order.
+        client.execute(stderr=subprocess.DEVNULL)
     except Exception as error:  # a cell that fails or never ends, a dead kernel, a broken file
         name, text = type(error).__name__, str(error)
         if isinstance(error, CellExecutionError):

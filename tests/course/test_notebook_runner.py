@@ -58,6 +58,13 @@ def test_runner_keeps_going_and_reports_each_notebook(saved):
     assert result.stderr == ""
 
 
+def test_what_a_kernel_says_while_it_is_shut_down_is_not_told(tmp_path):
+    path = write(tmp_path / "late.ipynb", "import atexit, os; atexit.register(os.write, 2, b'Assertion failed')")
+    result = run(path)
+    assert result.returncode == 0
+    assert result.stderr == ""
+
+
 def test_photographs_are_stored_as_jpeg_and_drawings_of_lines_as_png(tmp_path):
     photograph = "plt.imshow(np.random.default_rng(0).normal(128, 60, (200, 200, 3)).astype(np.uint8)); plt.show()"
     path = write(
