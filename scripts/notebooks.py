@@ -22,13 +22,14 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from PIL import Image
+from PIL import Image, ImageChops
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 ROW = "{:<40} {:>5} {:>8} {:>7}  {}"
 MEMORY = 4.0  # GB that the kernel of a notebook may take at most, the README says so
 JPEG_BYTES = 60_000  # of a photograph in an output, at most; it gets the best quality that keeps to it
 JPEG_QUALITIES = (85, 75, 65, 55, 45)
+COLOR_STEPS = 8  # of 255, by which 256 colors may change a color of a drawing: nobody sees it
 NO_WEIGHTS = "not run: the published GoogLeNet's outputs are stored (to fetch it: inception-lab pretrained googlenet)"
 
 
@@ -116,21 +117,31 @@ def on_white(image):
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 
 
-def photograph_as_jpeg(data):
-    """The data of an output, with its PNG as JPEG where that halves it: photographs do, drawings of lines do not."""
+def smaller(data):
+    """The data of an output with its picture in fewer bytes: a photograph as JPEG, a drawing of lines in 256 colors."""
     if "image/png" not in data:
         return data
     png = base64.b64decode(data["image/png"])
     picture = on_white(Image.open(io.BytesIO(png)))
     for quality in JPEG_QUALITIES:
-        jpeg = io.BytesIO()
-        picture.save(jpeg, "jpeg", quality=quality, optimize=True)
-        if jpeg.tell() <= JPEG_BYTES:
+        jpeg = encoded(picture, "jpeg", quality=quality)
+        if len(jpeg) <= JPEG_BYTES:
             break
-    if jpeg.tell() > len(png) / 2:
-        return data
-    rest = {kind: value for kind, value in data.items() if kind != "image/png"}
-    return rest | {"image/jpeg": base64.b64encode(jpeg.getvalue()).decode()}
+    if len(jpeg) <= len(png) / 2:
+        rest = {kind: value for kind, value in data.items() if kind != "image/png"}
+        return rest | {"image/jpeg": base64.b64encode(jpeg).decode()}
+    palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE)
+    moved = max(high for _, high in ImageChops.difference(picture, palette.convert("RGB")).getextrema())
+    if picture.getcolors(256) is None and moved <= COLOR_STEPS:  # else it has few colors, or needs more
+        png = encoded(palette, "png")
+    return data | {"image/png": base64.b64encode(png).decode()}
+
+
+def encoded(picture, kind, **how):
+    """The bytes of a file with a picture."""
+    file = io.BytesIO()
+    picture.save(file, kind, optimize=True, **how)
+    return file.getvalue()
 
 
 def save(notebook, path):
@@ -141,7 +152,7 @@ def save(notebook, path):
             cell.outputs = join_streams(cell.outputs)
             for output in cell.outputs:
                 if "data" in output:
-                    output.data = nbformat.from_dict(photograph_as_jpeg(output.data))
+                    output.data = nbformat.from_dict(smaller(output.data))
     for cell in answers_to_predictions(notebook.cells):
         # Folded in JupyterLab and in Colab until the cell is run, or a reader opens it.
         cell.metadata["jupyter"] = cell.metadata.get("jupyter", {}) | {"outputs_hidden": True}

@@ -1,13 +1,17 @@
 """The runner behind `make course` and `make save`, on notebooks of a few cells."""
 
 import base64
+import io
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
 
 import notebooks
 
@@ -78,6 +82,22 @@ def test_photographs_are_stored_as_jpeg_and_drawings_of_lines_as_png(tmp_path):
     assert set(noisy.outputs[-1].data) == {"image/jpeg", "text/plain"}
     assert len(base64.b64decode(noisy.outputs[-1].data["image/jpeg"])) <= 60_000
     assert set(plain.outputs[-1].data) == {"image/png", "text/plain"}
+    drawing = Image.open(io.BytesIO(base64.b64decode(plain.outputs[-1].data["image/png"])))
+    assert drawing.mode == "P"  # a palette: a third of the bytes
+
+
+def test_a_drawing_in_256_colors_looks_as_it_did():
+    fig, ax = plt.subplots()
+    for name in ("tab:blue", "tab:orange", "tab:green", "tab:red"):
+        ax.plot(np.random.default_rng(0).normal(size=50).cumsum(), color=name, alpha=0.6)
+    ax.set_title("Four walks")
+    before = io.BytesIO()
+    fig.savefig(before, format="png")
+    plt.close(fig)
+    after = base64.b64decode(notebooks.smaller({"image/png": base64.b64encode(before.getvalue())})["image/png"])
+    assert len(after) < len(before.getvalue()) / 2
+    one, other = (np.asarray(Image.open(file).convert("RGB"), int) for file in (before, io.BytesIO(after)))
+    assert np.abs(one - other).max() <= notebooks.COLOR_STEPS
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell the peak of another process")
