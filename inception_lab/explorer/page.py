@@ -88,7 +88,7 @@ def write_sheet(path: Path, pictures: torch.Tensor, columns: int, quality: int =
     blank = pictures.new_zeros(-len(pictures) % columns, *pictures.shape[1:])
     sheet = make_grid(torch.cat([pictures, blank]), nrow=columns, padding=0)
     content = io.BytesIO()
-    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(content, "webp", quality=quality, method=6)
+    Image.fromarray(sheet.permute(1, 2, 0).numpy()).save(content, "webp", quality=quality)
     files.write(path, content.getvalue())
 
 
