@@ -16,6 +16,7 @@ import bench
 import killing
 import pandas as pd
 import pytest
+from materials import some
 from torchvision.io import write_png
 
 from inception_lab import cli, count
@@ -185,11 +186,9 @@ def printed(place):
     return [(place / f"{rank}.txt").read_text() for rank in (0, 1)]
 
 
-@pytest.mark.slow
-def test_the_documented_torchrun_line_trains_with_two_processes(place):
+def by_torchrun(place):
     """And given again, it finds a finished run."""
     (words,) = [w for w in commands(ROOT / "docs" / "scaling.md", "torchrun") if "--standalone" in w]
-    draw(place / "imagenet", 1, 1, 224)
     command = [sys.executable, "-m", "torch.distributed.run", *adapted(words, place)[1:]]
     about = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, env=os.environ | about, capture_output=True, text=True, timeout=300)
@@ -198,12 +197,10 @@ def test_the_documented_torchrun_line_trains_with_two_processes(place):
     assert_trained_by_two(place / "runs" / "imagenet-2014", [done.stdout, *printed(place)])
 
 
-@pytest.mark.slow
-def test_the_documented_slurm_job_trains_with_two_tasks(place):
+def by_slurm(place):
     """Two processes with the variables that srun would set; the page's line but for the numbers of GPUs and nodes."""
     (words,) = [arguments(w) for w in commands(ROOT / "docs" / "scaling.md", "srun")]
     words[words.index("--devices") + 1], words[words.index("--nodes") + 1] = "2", "1"
-    draw(place / "imagenet", 1, 1, 224)
     job = dict(SLURM_NTASKS="2", SLURM_NTASKS_PER_NODE="2", SLURM_NNODES="1", SLURM_NODEID="0", SLURM_JOB_NAME="train")
     job |= dict(SLURM_NODELIST="127.0.0.1", SLURM_JOB_ID=str(os.getpid()))  # the port is made from the last digits
     job |= dict(OMP_NUM_THREADS="1", CUDA_VISIBLE_DEVICES="")
@@ -214,6 +211,13 @@ def test_the_documented_slurm_job_trains_with_two_tasks(place):
         task.kill()  # one that waits for the other
     assert [task.exitcode for task in tasks] == [0, 0]
     assert_trained_by_two(place / "runs" / "imagenet-modern", printed(place))
+
+
+@pytest.mark.slow
+def test_the_documented_lines_for_two_processes_train(place):
+    draw(place / "imagenet", 1, 1, 224)
+    for trains in some((by_torchrun, by_slurm), 1):
+        trains(place)
 
 
 WITHOUT = """

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torchvision
+from materials import some
 from tiny import NETWORKS, PLAIN
 from torch import nn
 
@@ -201,11 +202,14 @@ def test_compiled_twins_of_one_design_have_each_their_own_weights_type_and_size(
     other = randomize(GoogLeNet(NETWORKS["tiny-lrn"]), 1)
     images = torch.randn(2, 3, 16, 16)
     assert difference(twin, model, images) < 1e-4
-    assert difference(fast(other, compile=True), other, images) < 1e-4
-    assert difference(twin, model, images) < 1e-4 < difference(twin, other, images)
-    assert difference(twin, model, torch.randn(2, 3, 20, 20)) < 1e-4
-    rounded = difference(fast(model, dtype=torch.bfloat16, compile=True), model, images)
-    assert 1e-4 < rounded < 0.1
+    for what in some(("weights", "type", "size"), 1):
+        if what == "weights":
+            assert difference(fast(other, compile=True), other, images) < 1e-4
+            assert difference(twin, model, images) < 1e-4 < difference(twin, other, images)
+        if what == "type":
+            assert 1e-4 < difference(fast(model, dtype=torch.bfloat16, compile=True), model, images) < 0.1
+        if what == "size":
+            assert difference(twin, model, torch.randn(2, 3, 20, 20)) < 1e-4
 
 
 @pytest.mark.slow
