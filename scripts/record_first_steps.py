@@ -1,10 +1,10 @@
-"""Records what notebook 05 reads because it takes minutes: the gradients of 18 networks in their first steps.
+"""Records what notebook 05 and deeper/gradients_by_depth read because it takes minutes: the gradients of 18 networks in their first steps.
 
     python scripts/record_first_steps.py
 
 Writes data/lens/first_steps.csv: one row per network of the study `heads` (three seeds of each arm) and step. `map` of
 `training.gradients` is in a column for each stage: the norm of the gradient at its output, on the same 64 images.
-The notebook trains one of the networks again and compares.
+The latter trains one of the networks again and compares.
 """
 
 import pandas as pd
