@@ -1,4 +1,4 @@
-"""Records what notebook 05 and deeper/gradients_by_depth read because it takes minutes: the gradients of 18 networks in their first steps.
+"""Records the gradients of 18 networks in their first steps, for notebook 05 and deeper/gradients_by_depth: minutes.
 
     python scripts/record_first_steps.py
 
