@@ -40,7 +40,9 @@ SIZE, CLASSES = 224, 1000
 TASKS = ("inference", "training")
 
 
-def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = True, rounds: int = 15) -> list[dict]:
+def bench(
+    device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = True, rounds: int = 15, out: str | None = None
+) -> list[dict]:
     """Measure every contender; one dict for each, with what was measured and the environment.
 
     batches: images per call; by default 1 and 32, or 1 and 256 on a GPU. compile: also what a compiler makes of both.
@@ -50,7 +52,8 @@ def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = Tru
     ratio: to torchvision's model as it comes, at the same batch. share_of_peak_percent: multiply-accumulates per
     second, of the most that this machine does in that type of number. A training step counts as three forward passes.
     others_percent: how much of the processor other programs took meanwhile, where Linux tells; above some per cent, two
-    threads that wait for each other wait for those too, and the figures mean little.
+    threads that wait for each other wait for those too, and the figures mean little. out: a CSV file that is written
+    after each task and batch, so that a run that is stopped keeps what it has measured.
 
     Raises ValueError for a device that is not there, an unknown task, and fewer than two rounds.
     """
@@ -63,8 +66,9 @@ def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = Tru
         batches = (1, 256) if device == "cuda" else (1, 32)
     batches = [check_whole("batches", batch) for batch in batches]
     peaks = {dtype: peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
+    about = environment(device) | {f"peak_{str(d)[6:]}_gmacs": round(p / 1e9, 1) for d, p in peaks.items()}
     macs = count("googlenet-torchvision", SIZE).macs
-    rows = []
+    rows: list[dict] = []
     for task in tasks:
         for batch in batches:
             calls = contenders(task, device, batch, compile)
@@ -78,9 +82,10 @@ def bench(device: str = "cpu", batches=None, tasks=TASKS, *, compile: bool = Tru
                 work = macs * batch * (3 if task == "training" else 1)
                 rate = work / measured[name]["median_ms"] * 1000
                 row |= {"share_of_peak_percent": 100 * rate / peaks[dtype], "others_percent": others.percent}
-                rows.append(row)
-    about = environment(device) | {f"peak_{str(d)[6:]}_gmacs": round(p / 1e9, 1) for d, p in peaks.items()}
-    return [row | about for row in rows]
+                rows.append(row | about)
+            if out is not None:
+                write(rows, out)
+    return rows
 
 
 # --- who runs
@@ -339,10 +344,8 @@ def command(arguments: list[str] | None) -> None:
     args = parser.parse_args(arguments)
     if args.out and files.check_out(args.out).exists():
         read(args.out)
-    options = dict(compile=not args.no_compile, rounds=args.rounds)
+    options = dict(compile=not args.no_compile, rounds=args.rounds, out=args.out)
     rows = read(args.table) if args.table else bench(args.device, args.batches, args.tasks, **options)
-    if args.out:
-        write(rows, args.out)
     print(json.dumps(rows, indent=1) if args.json else table(rows), end="\n" if args.json else "")
 
 

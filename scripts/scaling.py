@@ -2,7 +2,7 @@
 
 spent(recorded_run("cifar10-0"), euros_per_kwh=0.30, euros_per_hour=3.0)
 rate = transferred_rate(recorded_run("tiny-imagenet-0"), RECIPES["imagenet-modern"], classes=1000)
-forecast(rate, epochs=90, devices=(1, 8, 64), parameters=13_378_280, batch=128, bandwidth=50e9)
+forecast(rate, epochs=90, devices=(1, 8, 64), parameters=13_385_816, batch=128, bandwidth=50e9)
 """
 
 from collections.abc import Iterable

@@ -76,6 +76,19 @@ def test_rows_are_written_and_those_of_other_batches_stay(tmp_path, monkeypatch,
     assert bench.table(rows).splitlines()[0] == "|  | inference, batch 1 | inference, batch 2 |"
 
 
+def test_a_benchmark_that_is_stopped_keeps_what_it_has_measured(tmp_path, monkeypatch):
+    def contenders(task, device, batch, compile):
+        if batch == 2:
+            raise KeyboardInterrupt
+        return {"torchvision": (False, torch.float32, lambda: None)}
+
+    monkeypatch.setattr(bench, "contenders", contenders)
+    monkeypatch.setattr(bench, "peak", lambda device, dtype: 1e12)
+    with pytest.raises(KeyboardInterrupt):
+        bench.bench("cpu", [1, 2], ["inference"], rounds=2, out=str(tmp_path / "bench.csv"))
+    assert [row["batch"] for row in bench.read(tmp_path / "bench.csv")] == ["1"]
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
