@@ -78,7 +78,7 @@ CROPS_ALL = option("--crops", type=int, nargs="+", default=[1, 10, 144], metavar
 DATA = option("--data", metavar="D", help="a data tier, or a folder of images (default: that of the recipe)")
 DEVICE = option("--device", default="cpu", metavar="D", help="cpu, or cuda for a GPU (default: cpu)")
 DEVICES = option("--devices", default="auto", metavar="N", help="processes, or GPUs (default: all GPUs)")
-FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel or .safetensors file, or a folder of raw files")
+FROM = option("--from", dest="source", metavar="PATH", help="a .caffemodel or .safetensors file, or raw files' folder")
 DRY_RUN = flag("--dry-run", "say how large the run is and how long it takes, and write nothing")
 EVERY_CLASS = flag("--every-class", "keep all probabilities, as `ladder --kept` needs")
 GUESSING = option("run", metavar="RUN", help="a run folder, a recorded run's name, or googlenet")
