@@ -10,7 +10,7 @@ PHOTOGRAPHS is a folder of class folders. None of their pixels is kept: only the
 """
 
 import argparse
-import gzip
+import bz2
 import io
 import sys
 import time
@@ -256,7 +256,7 @@ def pack(network: Network, work: Path, out: Path) -> int:
     )
     page.write_script(out / "run.js", "run", state)
     text = table.to_csv(index=False, lineterminator="\n", float_format="%.5g").encode()
-    files.write(out / "units.csv.gz", gzip.compress(text, 9, mtime=0))
+    files.write(out / "units.csv.bz2", bz2.compress(text))
     return sum(path.stat().st_size for path in out.iterdir())
 
 

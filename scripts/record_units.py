@@ -4,10 +4,11 @@
 
 together.csv       how the units of a module are correlated, within paths and between them
 correlations.npz   the correlations of one module, in whole per cent
-zoom.csv           at which size of the photograph each unit answers most
+zoom.csv.gz        at which size of the photograph each unit answers most
 """
 
 import argparse
+import gzip
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -210,7 +211,8 @@ def shuffled_weights(lab: Lab) -> Lab:
 
 
 def write(table: pd.DataFrame, place: Path) -> None:
-    files.write(place, table.to_csv(index=False, lineterminator="\n").encode())
+    text = table.to_csv(index=False, lineterminator="\n").encode()
+    files.write(place, gzip.compress(text, 9, mtime=0) if place.suffix == ".gz" else text)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -234,8 +236,8 @@ def main(arguments: list[str] | None = None) -> None:
             )
             files.write(out / "correlations.npz", stream.getvalue())
             write(together(lab, values), out / "together.csv")
-        if not (out / "zoom.csv").is_file():
-            write(zooms(lab, shuffled_weights(lab), photographs[:ZOOMED]), out / "zoom.csv")
+        if not (out / "zoom.csv.gz").is_file():
+            write(zooms(lab, shuffled_weights(lab), photographs[:ZOOMED]), out / "zoom.csv.gz")
 
 
 if __name__ == "__main__":

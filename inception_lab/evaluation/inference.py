@@ -272,7 +272,7 @@ class PredictionFile:
             return nothing
         try:
             found, about = tensors.read(self.path)
-            return (found["probabilities"], found["labels"]) if about == self.about else nothing
+            return (found["probabilities"], found["labels"].long()) if about == self.about else nothing
         except (RunError, KeyError):  # damaged: it is made anew
             return nothing
 
@@ -283,7 +283,7 @@ class PredictionFile:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             probabilities, labels = joined(parts)
-            content = tensors.to_bytes({"probabilities": probabilities, "labels": labels}, self.about)
+            content = tensors.to_bytes({"probabilities": probabilities, "labels": labels.short()}, self.about)
             files.write(self.path, content)
         except (OSError, RunError) as error:
             raise RunError(f"{error}; store=False (--no-store) evaluates without storing anything") from error

@@ -134,12 +134,12 @@ def condensed(path: Path, classes: list[str], every_class: bool = False) -> byte
     tensors, _ = tensor_files.read(path)
     if not {"probabilities", "labels"} <= tensors.keys():
         raise RunError(f"{path} holds no predictions: delete it, or evaluate anew")
+    tensors["labels"] = tensors["labels"].short()
     if len(classes) > MANY and every_class:
         tensors["probabilities"] = tensors["probabilities"].half()
     elif len(classes) > MANY:
         top = tensors.pop("probabilities").topk(TOP)
         tensors |= {"top_probabilities": top.values, "top_classes": top.indices.short()}
-        tensors["labels"] = tensors["labels"].short()
     return tensor_files.to_bytes(tensors, {"classes": json.dumps(classes)})
 
 

@@ -15,7 +15,7 @@ from inception_lab.common.checks import DataError, RunError
 from inception_lab.explorer import page
 
 TITLE = "The units of the published GoogLeNet"
-DETAILS = {  # columns of units.csv.gz that a click shows: what their numbers are called
+DETAILS = {  # columns of units.csv.bz2 that a click shows: what their numbers are called
     "inputs": ("channel", "excites", "inhibits"),
     "outputs": ("channel", "excites", "inhibits"),
     "speaks": ("class", "r"),
@@ -39,7 +39,7 @@ def gallery(out: str | Path, recorded: Path | None = None) -> Path:
     page.write_page(out, TITLE)
     for sheet in recorded.glob("*.webp"):
         files.write(out / "images" / sheet.name, sheet.read_bytes())
-    table = pd.read_csv(recorded / "units.csv.gz", keep_default_na=False)
+    table = pd.read_csv(recorded / "units.csv.bz2", keep_default_na=False)
     stages = {stage["name"]: stage for stage in state["stages"]}
     for module, rows in table.groupby("module", sort=False):
         details: dict[str, Any] = {name: [entries(text, keys) for text in rows[name]] for name, keys in DETAILS.items()}

@@ -118,7 +118,7 @@ def test_killed_and_called_again_no_chunk_is_made_twice(network, tmp_path, monke
 
 def test_the_table_says_what_each_unit_reads_feeds_and_answers_to(network, images, recorded):
     _, out = recorded
-    table = pd.read_csv(out / "units.csv.gz", keep_default_na=False, na_values={"reached": ""})
+    table = pd.read_csv(out / "units.csv.bz2", keep_default_na=False, na_values={"reached": ""})
     assert {(f"{r.module}.{r.path}", r.channel) for r in table.itertuples()} == units(network) and len(table) == 52
     names = list(lens.paths(network))
     answers = lens.activations(network, images.images, [*names, "linear"])
@@ -191,8 +191,8 @@ def test_the_command_opens_the_recorded_gallery_without_weights(tmp_path, capsys
 def test_the_recorded_gallery_is_small_and_of_one_piece():
     place = files.recorded("gallery")
     sizes = {path.name: path.stat().st_size for path in place.iterdir()}
-    assert sum(sizes.values()) <= 8_000_000 and sizes["units.csv.gz"] <= 1_000_000
-    table = pd.read_csv(place / "units.csv.gz", keep_default_na=False, na_values={"reached": ""})
+    assert sum(sizes.values()) <= 8_000_000 and sizes["units.csv.bz2"] <= 1_000_000
+    table = pd.read_csv(place / "units.csv.bz2", keep_default_na=False, na_values={"reached": ""})
     state = page.read_script(place / "run.js")
     reached = [value for stage in state["stages"] for value in stage["reached"]]
     assert [value is not None for value in reached] == table["reached"].notna().tolist()
