@@ -147,7 +147,7 @@ def tuning_curves(scores: pd.DataFrame) -> Axes:
         (line,) = ax.plot(rows["size"], rows["on"], label=f"{kernel}×{kernel}")
         found = rows["on"] > rows["elsewhere"]
         ax.scatter(rows["size"], rows["on"], color=np.where(found, line.get_color(), "white"), ec=line.get_color())
-    ticks = sorted(scores["size"].unique())[::2]
+    ticks = sorted(scores["size"].unique())
     ax.set(xscale="log", xticks=ticks, xticklabels=ticks, ylim=(None, 1.05))
     ax.minorticks_off()
     ax.set(xlabel="width of the object in the image (pixels)", ylabel="correlation at the object")
