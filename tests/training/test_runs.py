@@ -481,7 +481,8 @@ def test_recorded_runs_without_checksums_are_read():
     for folder in Path(files.data_folder() / "runs").glob("*/"):
         run = RunFolder(folder)
         assert run.metrics and run.sessions and len(run.history) == run.recipe.epochs
-        load_model(folder)
+        if (folder / "model.safetensors").exists():  # some were recorded without
+            load_model(folder)
 
 
 # --- two processes ------------------------------------------------------------------------------------------
