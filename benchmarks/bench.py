@@ -338,8 +338,9 @@ def command(arguments: list[str] | None) -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="T", help="one or both of them")
     parser.add_argument("--rounds", type=int, default=15, metavar="N", help="counted calls of each (default: 15)")
     parser.add_argument("--no-compile", action="store_true", help="leave out what has to be compiled")
-    parser.add_argument("--out", metavar="CSV", help="write the results here, with the environment")
-    parser.add_argument("--table", metavar="CSV", help="measure nothing: print the table of these results")
+    files_of_results = parser.add_mutually_exclusive_group()
+    files_of_results.add_argument("--out", metavar="CSV", help="write the results here, with the environment")
+    files_of_results.add_argument("--table", metavar="CSV", help="measure nothing: print the table of these results")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     args = parser.parse_args(arguments)
     if args.out and files.check_out(args.out).exists():

@@ -132,9 +132,9 @@ def smaller(data):
         return rest | {"image/jpeg": base64.b64encode(jpeg).decode()}
     palette = picture.quantize(256, Image.Quantize.MAXCOVERAGE)
     moved = max(high for _, high in ImageChops.difference(picture, palette.convert("RGB")).getextrema())
-    if picture.getcolors(256) is None and moved <= COLOR_STEPS:  # else it has few colors, or needs more
-        png = encoded(palette, "png")
-    return data | {"image/png": base64.b64encode(png).decode()}
+    if picture.getcolors(256) is not None or moved > COLOR_STEPS:  # it has few colors, or needs more
+        return data
+    return data | {"image/png": base64.b64encode(encoded(palette, "png")).decode()}
 
 
 def encoded(picture, kind, **how):

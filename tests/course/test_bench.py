@@ -89,6 +89,12 @@ def test_a_benchmark_that_is_stopped_keeps_what_it_has_measured(tmp_path, monkey
     assert [row["batch"] for row in bench.read(tmp_path / "bench.csv")] == ["1"]
 
 
+def test_results_are_measured_or_shown_and_not_both(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        bench.main(["--table", str(ROOT / "data" / "bench" / "cpu.csv"), "--out", str(tmp_path / "bench.csv")])
+    assert "not allowed with argument" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
